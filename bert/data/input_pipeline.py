@@ -1,0 +1,315 @@
+"""The training input: TFRecord files to batches of int32 features, one share per rank.
+
+Batches are made of serialised records first and decoded as one (`parse_example`), which costs a
+fraction of decoding record by record. Nothing here depends on the wall clock or on thread timing:
+the same files, seed and rank give the same batches.
+
+Shapes: B = batch size, S = sequence length, P = predictions per sequence.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import tensorflow as tf
+
+from bert.data import records
+from bert.data.errors import BadDataError, CorruptRecordError, UsageError
+from bert.data.examples import parse_example
+from bert.data.schema import PRETRAINING_FEATURES
+
+InputFn = Callable[[Dict[str, Any]], tf.data.Dataset]
+
+# Files are named so by these tools; directories of other origin are taken whole (find_record_files).
+RECORD_SUFFIX = ".tfrecord"
+_NO_RECORD_SUFFIXES = (".txt", ".json", ".md", ".yaml", ".index", ".gz", ".zst")
+# Records held back for shuffling: about 10 MB at sequence length 128.
+SHUFFLE_RECORDS = 10000
+READ_BUFFER_BYTES = 1 << 20
+
+
+class FileShare(NamedTuple):
+    """One file as one rank reads it: every `n_shares`-th record, from record `share` on."""
+
+    path: str
+    n_shares: int
+    share: int
+
+
+def find_record_files(directories: str) -> List[str]:
+    """Returns the record files of a comma-separated list of directories, sorted by name.
+
+    Files named `*.tfrecord*` are taken; a directory without any gives all its files but hidden
+    ones and texts, as data sets made by other tools name their files freely.
+
+    Raises:
+        BadDataError: a directory is absent, unreadable or without files.
+    """
+    files: List[str] = []
+    for directory in filter(None, (name.strip() for name in directories.split(","))):
+        if not os.path.isdir(directory):
+            raise BadDataError(
+                "%s is not a directory; give the directory that holds the *.tfrecord files"
+                % directory
+            )
+        try:
+            names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
+        except OSError as error:
+            raise BadDataError("cannot read %s: %s" % (directory, error.strerror)) from error
+        paths = [os.path.join(directory, name) for name in names]
+        plain = [path for path in paths if os.path.isfile(path)]
+        chosen = [path for path in plain if RECORD_SUFFIX in os.path.basename(path)]
+        if not chosen:
+            chosen = [path for path in plain if not path.endswith(_NO_RECORD_SUFFIXES)]
+        if not chosen:
+            raise BadDataError("%s holds no *.tfrecord file; make data with bert.data" % directory)
+        files.extend(chosen)
+    if not files:
+        raise BadDataError("no data directory is given; name at least one")
+    return sorted(files)
+
+
+def build_file_shares(files: Sequence[str], rank: int, size: int) -> List[FileShare]:
+    """Returns what rank `rank` of `size` reads: equal shares, disjoint, together everything.
+
+    As many whole files as divide evenly among the ranks go by file; the rest (all of them when
+    there are fewer files than ranks) are read by every rank, each taking its own records. The
+    first record of a shared file falls to another rank in each file.
+
+    Raises:
+        UsageError: the rank is outside 0..size-1.
+    """
+    if not 0 <= rank < size:
+        raise UsageError("rank %d is not within 0..%d" % (rank, size - 1))
+    n_whole = len(files) // size * size
+    shares = [FileShare(path, 1, 0) for path in files[rank:n_whole:size]]
+    for i, path in enumerate(files[n_whole:]):
+        shares.append(FileShare(path, size, (rank + i) % size))
+    return shares
+
+
+def build_input_fn(
+    files: Sequence[str],
+    batch_size: int,
+    seq_length: int,
+    max_predictions: int,
+    rank: int = 0,
+    size: int = 1,
+    seed: Optional[int] = None,
+    shuffle: bool = True,
+    repeat: bool = True,
+    drop_remainder: bool = True,
+    skip_corrupt: int = 0,
+    parallel_calls: int = 2,
+) -> InputFn:
+    """Builds the Estimator input of pre-training, after checking that the files suit it.
+
+    Args:
+        files: TFRecord files; empty ones are left out.
+        batch_size: B, per rank.
+        seq_length: S; must be that of the files.
+        max_predictions: P; must be that of the files.
+        rank: this rank, 0..size-1.
+        size: number of ranks that share the files.
+        seed: makes file order and shuffling reproducible; None draws a fresh order each time.
+        shuffle: shuffle files and records; otherwise they come in the order of the files.
+        repeat: go on for ever, in a new order each time; otherwise one pass.
+        drop_remainder: leave out a last batch that is not full; batches then have a static B.
+        skip_corrupt: number of damaged places, over all files, to leave out instead of failing.
+        parallel_calls: batches decoded at once.
+
+    Returns:
+        input_fn(params) giving a dataset of int32 `input_ids`, `input_mask`, `segment_ids` [B, S],
+        `masked_lm_positions`, `masked_lm_ids` [B, P], `next_sentence_labels` [B, 1] and float32
+        `masked_lm_weights` [B, P].
+
+    Raises:
+        UsageError: a size is below 1, or the rank is not within the size.
+        BadDataError: a file is unreadable, its features are absent or of other lengths than asked
+            for, more places are damaged than tolerated, or there are fewer records than ranks.
+    """
+    for name, value in (
+        ("batch_size", batch_size),
+        ("max_seq_length", seq_length),
+        ("max_predictions_per_seq", max_predictions),
+    ):
+        if value < 1:
+            raise UsageError("%s must be at least 1, not %d" % (name, value))
+    files = [path for path in files if _file_size_bytes(path) > 0]
+    if not files:
+        raise BadDataError("all data files are empty; make the data again")
+    damaged = _find_damage(files, skip_corrupt) if skip_corrupt else False
+    for path in files:
+        check_first_record(path, seq_length, max_predictions, tolerant=damaged)
+    for every_rank in range(size):
+        _check_share_holds_records(files, every_rank, size)
+    shares = build_file_shares(files, rank, size)
+    parse_batch = _build_batch_parser(seq_length, max_predictions)
+
+    def input_fn(params: Optional[Dict[str, Any]] = None) -> tf.data.Dataset:
+        dataset = _build_serialized_dataset(shares, seed, shuffle, damaged)
+        if shuffle:
+            dataset = dataset.shuffle(SHUFFLE_RECORDS, seed=_mix(seed, 1))
+        if repeat:
+            dataset = dataset.repeat()
+        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+        dataset = dataset.map(parse_batch, num_parallel_calls=parallel_calls)
+        return dataset.prefetch(parallel_calls + 1)
+
+    return input_fn
+
+
+def check_first_record(
+    path: str, seq_length: int, max_predictions: int, tolerant: bool = False
+) -> None:
+    """Checks that the first record of a file has the features and lengths asked for.
+
+    Args:
+        path: a TFRecord file.
+        seq_length: S.
+        max_predictions: P.
+        tolerant: take the first intact record, if any.
+
+    Raises:
+        BadDataError: it has not; the message says which and what to do.
+        CorruptRecordError: the record is damaged; names file and offset.
+    """
+    reader = records.iterate_intact_records(path, []) if tolerant else records.iterate_records(path)
+    payload = next(reader, None)
+    if payload is None:
+        return
+    try:
+        example = parse_example(payload)
+    except BadDataError as error:
+        raise BadDataError("%s: the first record is %s" % (path, error)) from error
+    for feature in PRETRAINING_FEATURES:
+        wanted = feature.length(seq_length, max_predictions)
+        if feature.name not in example:
+            raise BadDataError(
+                "%s: records have no feature %s; is it pre-training data?" % (path, feature.name)
+            )
+        found = len(example[feature.name])
+        if found != wanted:
+            remedy = {
+                "sequence": "set --max_seq_length=%d" % found,
+                "predictions": "set --max_predictions_per_seq=%d" % found,
+                "one": "make the file again",
+            }[feature.size]
+            raise BadDataError(
+                "%s: feature %s has %d values per record, not %d; %s, or make data of that length"
+                % (path, feature.name, found, wanted, remedy)
+            )
+
+
+def find_corruption(files: Sequence[str]) -> Optional[CorruptRecordError]:
+    """Reads the files until a damaged record turns up: names file and offset, or None.
+
+    For the moment after TensorFlow has raised DataLossError, whose message names neither.
+    """
+    for path in files:
+        try:
+            records.check_record_file(path)
+        except CorruptRecordError as error:
+            return error
+    return None
+
+
+def _file_size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise BadDataError("cannot read %s: %s" % (path, error.strerror)) from error
+
+
+def _find_damage(files: Sequence[str], tolerated: int) -> bool:
+    """Reads every record; returns whether some are damaged.
+
+    Raises:
+        CorruptRecordError: more places are damaged than tolerated; names the first one beyond.
+    """
+    n_damaged = 0
+    for path in files:
+        for offset_bytes, reason in records.scan_record_file(path).problems:
+            n_damaged += 1
+            tf.compat.v1.logging.warning(
+                "left out a damaged record: %s: %s at byte offset %d", path, reason, offset_bytes
+            )
+            if n_damaged > tolerated:
+                raise CorruptRecordError(path, offset_bytes, reason)
+    return n_damaged > 0
+
+
+def _check_share_holds_records(files: Sequence[str], rank: int, size: int) -> None:
+    # Every rank checks every rank, so that all stop with the same message and none waits.
+    for share in build_file_shares(files, rank, size):
+        if records.count_records(share.path, at_most=share.share + 1) > share.share:
+            return
+    raise BadDataError(
+        "%d data file(s) hold too few records for %d ranks: rank %d would get none"
+        % (len(files), size, rank)
+    )
+
+
+def _build_serialized_dataset(
+    shares: Sequence[FileShare], seed: Optional[int], shuffle: bool, damaged: bool
+) -> tf.data.Dataset:
+    """Serialised records of the shares; several files at a time when shuffling."""
+    if damaged:
+        return tf.data.Dataset.from_generator(
+            lambda: _iterate_share_records(shares), tf.string, tf.TensorShape([])
+        )
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (
+            tf.constant([share.path for share in shares]),
+            tf.constant([share.n_shares for share in shares], tf.int64),
+            tf.constant([share.share for share in shares], tf.int64),
+        )
+    )
+    if shuffle:
+        dataset = dataset.shuffle(len(shares), seed=_mix(seed, 0))
+    return dataset.interleave(
+        _read_share, cycle_length=min(4, len(shares)) if shuffle else 1, block_length=16
+    )
+
+
+def _read_share(path: tf.Tensor, n_shares: tf.Tensor, share: tf.Tensor) -> tf.data.Dataset:
+    dataset = tf.data.TFRecordDataset(path, buffer_size=READ_BUFFER_BYTES)
+    return dataset.shard(n_shares, share)
+
+
+def _iterate_share_records(shares: Sequence[FileShare]):
+    for share in shares:
+        for i, payload in enumerate(records.iterate_intact_records(share.path, [])):
+            if i % share.n_shares == share.share:
+                yield payload
+
+
+def _build_batch_parser(
+    seq_length: int, max_predictions: int
+) -> Callable[[tf.Tensor], Dict[str, tf.Tensor]]:
+    shapes: Dict[str, Tuple[int, tf.DType]] = {
+        feature.name: (
+            feature.length(seq_length, max_predictions),
+            tf.float32 if feature.is_float else tf.int64,
+        )
+        for feature in PRETRAINING_FEATURES
+    }
+    specification = {
+        name: tf.io.FixedLenFeature([length], dtype) for name, (length, dtype) in shapes.items()
+    }
+
+    def parse_batch(serialized: tf.Tensor) -> Dict[str, tf.Tensor]:
+        features = tf.io.parse_example(serialized, specification)
+        return {
+            # Accelerators have no fast int64 gather, and ids fit int32.
+            name: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
+            for name, value in features.items()
+        }
+
+    return parse_batch
+
+
+def _mix(seed: Optional[int], place: int) -> Optional[int]:
+    # tf.data takes two equal seeds for two equal orders; the shuffles must not follow each other.
+    return None if seed is None else (seed * 1000003 + place) % (1 << 31)
