@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from typing import IO, Any, Iterator
 
-from bert.data.errors import OutputError
+from bert.errors import OutputError
 
 
 @contextlib.contextmanager
@@ -78,8 +78,8 @@ def atomic_directory(path: str) -> Iterator[str]:
 
 def _output_error(path: str, error: OSError) -> OutputError:
     return OutputError(
-        "cannot write %s: %s; give a directory that exists, is writable and has room"
-        % (path, error.strerror or error)
+        f"cannot write {path}: {error.strerror or error}; "
+        "give a directory that exists, is writable and has room"
     )
 
 

@@ -6,8 +6,8 @@ Wire format (protocol buffers, proto3):
     Features  { map<string, Feature> feature = 1; }   entry: key = 1, value = 2
     Feature   { BytesList = 1 | FloatList = 2 | Int64List = 3 }   values = 1, numbers packed
 
-The encoder lays a batch out as one byte matrix [N, W] and a mask of the bytes that are used (varints
-differ in length), so its cost per record does not grow with Python's cost per value.
+The encoder lays a batch out as one byte matrix [N, W] and a mask of the bytes that are used
+(varints differ in length), so that it has no Python cost per value.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple, Union
 import google_crc32c
 import numpy as np
 
-from bert.data.errors import BadDataError
 from bert.data.records import FOOTER_BYTES, HEADER_BYTES, masked_crc32c
+from bert.errors import DataError
 
 _LENGTH_DELIMITED = 2
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
@@ -90,7 +90,7 @@ def parse_example(payload: bytes) -> Dict[str, FeatureValue]:
         name → int64 [M], float32 [M], or a list of bytes.
 
     Raises:
-        BadDataError: the bytes are not a tf.train.Example.
+        DataError: the bytes are not a tf.train.Example.
     """
     features: Dict[str, FeatureValue] = {}
     try:
@@ -100,9 +100,11 @@ def parse_example(payload: bytes) -> Dict[str, FeatureValue]:
             for entry_number, entry in _parse_fields(message):
                 if entry_number == 1:
                     fields = dict(_parse_fields(entry))
-                    features[fields.get(1, b"").decode("utf-8")] = _parse_feature(fields.get(2, b""))
+                    features[fields.get(1, b"").decode("utf-8")] = _parse_feature(
+                        fields.get(2, b"")
+                    )
     except (ValueError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise BadDataError("not a tf.train.Example: %s" % error) from error
+        raise DataError(f"not a tf.train.Example: {error}") from error
     return features
 
 
@@ -144,7 +146,7 @@ def _varints(values: np.ndarray) -> _Columns:
     n, m = values.shape
     lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
     if lowest < 0:
-        raise ValueError("negative integers cannot be encoded: %d" % lowest)
+        raise ValueError(f"negative integers cannot be encoded: {lowest}")
     if highest < 128:
         return _fixed(values.astype(np.uint8))
     width = -(-highest.bit_length() // 7)
@@ -177,14 +179,18 @@ def _encode_map_entry(name: str, array: np.ndarray) -> _Columns:
         values = _varints(array)
         kind = _INT64_LIST
     key = name.encode("utf-8")
-    entry = _delimited(1, _constant(n, key)) + _delimited(2, _delimited(kind, _delimited(1, values)))
+    entry = _delimited(1, _constant(n, key)) + _delimited(
+        2, _delimited(kind, _delimited(1, values))
+    )
     return _delimited(1, entry)
 
 
 def _length_checksums(lengths: np.ndarray) -> np.ndarray:
     """Masked CRCs of the 8 length bytes, as uint8 [N, 4]; few different lengths occur."""
     different, inverse = np.unique(lengths, return_inverse=True)
-    crcs = np.array([masked_crc32c(struct.pack("<Q", length)) for length in different.tolist()], "<u4")
+    crcs = np.array(
+        [masked_crc32c(struct.pack("<Q", length)) for length in different.tolist()], "<u4"
+    )
     return crcs[inverse].view(np.uint8).reshape(-1, 4)
 
 
@@ -195,7 +201,7 @@ def _parse_fields(data: bytes) -> List[Tuple[int, bytes]]:
     while at < len(data):
         tag, at = _parse_varint(data, at)
         if tag & 7 != _LENGTH_DELIMITED:
-            raise ValueError("unexpected wire type %d" % (tag & 7))
+            raise ValueError(f"unexpected wire type {tag & 7}")
         length, at = _parse_varint(data, at)
         if at + length > len(data):
             raise ValueError("a field ends beyond its message")

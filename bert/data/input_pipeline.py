@@ -15,13 +15,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import tensorflow as tf
 
 from bert.data import records
-from bert.data.errors import BadDataError, CorruptRecordError, UsageError
 from bert.data.examples import parse_example
+from bert.data.records import CorruptRecordError
 from bert.data.schema import PRETRAINING_FEATURES
+from bert.errors import DataError, UsageError
 
 InputFn = Callable[[Dict[str, Any]], tf.data.Dataset]
 
-# Files are named so by these tools; directories of other origin are taken whole (find_record_files).
+# The name that these tools give; other tools name their files freely (find_record_files).
 RECORD_SUFFIX = ".tfrecord"
 _NO_RECORD_SUFFIXES = (".txt", ".json", ".md", ".yaml", ".index", ".gz", ".zst")
 # Records held back for shuffling: about 10 MB at sequence length 128.
@@ -44,29 +45,28 @@ def find_record_files(directories: str) -> List[str]:
     ones and texts, as data sets made by other tools name their files freely.
 
     Raises:
-        BadDataError: a directory is absent, unreadable or without files.
+        DataError: a directory is absent, unreadable or without files.
     """
     files: List[str] = []
     for directory in filter(None, (name.strip() for name in directories.split(","))):
         if not os.path.isdir(directory):
-            raise BadDataError(
-                "%s is not a directory; give the directory that holds the *.tfrecord files"
-                % directory
+            raise DataError(
+                f"{directory} is not a directory; name the one that holds the *.tfrecord files"
             )
         try:
             names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
         except OSError as error:
-            raise BadDataError("cannot read %s: %s" % (directory, error.strerror)) from error
+            raise DataError(f"cannot read {directory}: {error.strerror}") from error
         paths = [os.path.join(directory, name) for name in names]
         plain = [path for path in paths if os.path.isfile(path)]
         chosen = [path for path in plain if RECORD_SUFFIX in os.path.basename(path)]
         if not chosen:
             chosen = [path for path in plain if not path.endswith(_NO_RECORD_SUFFIXES)]
         if not chosen:
-            raise BadDataError("%s holds no *.tfrecord file; make data with bert.data" % directory)
+            raise DataError(f"{directory} holds no *.tfrecord file; make data with bert.data")
         files.extend(chosen)
     if not files:
-        raise BadDataError("no data directory is given; name at least one")
+        raise DataError("no data directory is given; name at least one")
     return sorted(files)
 
 
@@ -81,7 +81,7 @@ def build_file_shares(files: Sequence[str], rank: int, size: int) -> List[FileSh
         UsageError: the rank is outside 0..size-1.
     """
     if not 0 <= rank < size:
-        raise UsageError("rank %d is not within 0..%d" % (rank, size - 1))
+        raise UsageError(f"rank {rank} is not within 0..{size - 1}")
     n_whole = len(files) // size * size
     shares = [FileShare(path, 1, 0) for path in files[rank:n_whole:size]]
     for i, path in enumerate(files[n_whole:]):
@@ -126,7 +126,7 @@ def build_input_fn(
 
     Raises:
         UsageError: a size is below 1, or the rank is not within the size.
-        BadDataError: a file is unreadable, its features are absent or of other lengths than asked
+        DataError: a file is unreadable, its features are absent or of other lengths than asked
             for, more places are damaged than tolerated, or there are fewer records than ranks.
     """
     for name, value in (
@@ -135,10 +135,10 @@ def build_input_fn(
         ("max_predictions_per_seq", max_predictions),
     ):
         if value < 1:
-            raise UsageError("%s must be at least 1, not %d" % (name, value))
+            raise UsageError(f"{name} must be at least 1, not {value}")
     files = [path for path in files if _file_size_bytes(path) > 0]
     if not files:
-        raise BadDataError("all data files are empty; make the data again")
+        raise DataError("all data files are empty; make the data again")
     damaged = _find_damage(files, skip_corrupt) if skip_corrupt else False
     for path in files:
         check_first_record(path, seq_length, max_predictions, tolerant=damaged)
@@ -172,7 +172,7 @@ def check_first_record(
         tolerant: take the first intact record, if any.
 
     Raises:
-        BadDataError: it has not; the message says which and what to do.
+        DataError: it has not; the message says which and what to do.
         CorruptRecordError: the record is damaged; names file and offset.
     """
     reader = records.iterate_intact_records(path, []) if tolerant else records.iterate_records(path)
@@ -181,24 +181,24 @@ def check_first_record(
         return
     try:
         example = parse_example(payload)
-    except BadDataError as error:
-        raise BadDataError("%s: the first record is %s" % (path, error)) from error
+    except DataError as error:
+        raise DataError(f"{path}: the first record is {error}") from error
     for feature in PRETRAINING_FEATURES:
         wanted = feature.length(seq_length, max_predictions)
         if feature.name not in example:
-            raise BadDataError(
-                "%s: records have no feature %s; is it pre-training data?" % (path, feature.name)
+            raise DataError(
+                f"{path}: records have no feature {feature.name}; is it pre-training data?"
             )
         found = len(example[feature.name])
         if found != wanted:
             remedy = {
-                "sequence": "set --max_seq_length=%d" % found,
-                "predictions": "set --max_predictions_per_seq=%d" % found,
+                "sequence": f"set --max_seq_length={found}",
+                "predictions": f"set --max_predictions_per_seq={found}",
                 "one": "make the file again",
             }[feature.size]
-            raise BadDataError(
-                "%s: feature %s has %d values per record, not %d; %s, or make data of that length"
-                % (path, feature.name, found, wanted, remedy)
+            raise DataError(
+                f"{path}: feature {feature.name} has {found} values per record, not {wanted}; "
+                f"{remedy}, or make data of that length"
             )
 
 
@@ -219,7 +219,7 @@ def _file_size_bytes(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        raise BadDataError("cannot read %s: %s" % (path, error.strerror)) from error
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _find_damage(files: Sequence[str], tolerated: int) -> bool:
@@ -245,9 +245,9 @@ def _check_share_holds_records(files: Sequence[str], rank: int, size: int) -> No
     for share in build_file_shares(files, rank, size):
         if records.count_records(share.path, at_most=share.share + 1) > share.share:
             return
-    raise BadDataError(
-        "%d data file(s) hold too few records for %d ranks: rank %d would get none"
-        % (len(files), size, rank)
+    raise DataError(
+        f"{len(files)} data file(s) hold too few records for {size} ranks: "
+        f"rank {rank} would get none; make more data or use fewer ranks"
     )
 
 

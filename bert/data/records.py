@@ -17,7 +17,7 @@ from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 import google_crc32c
 
 from bert.data.atomic import atomic_file
-from bert.data.errors import BadDataError, CorruptRecordError
+from bert.errors import DataError
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
@@ -26,6 +26,29 @@ _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 # A damaged length would otherwise make us allocate whatever it says.
 MAX_RECORD_BYTES = 1 << 30
+
+
+class CorruptRecordError(DataError):
+    """A TFRecord file is damaged.
+
+    Attributes:
+        path: the file.
+        offset_bytes: where the damaged record starts.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, offset_bytes: int, reason: str) -> None:
+        super().__init__(
+            f"{path}: {reason} at byte offset {offset_bytes}; make the file again, "
+            "or leave damaged records out with --skip_corrupt"
+        )
+        self.path = path
+        self.offset_bytes = offset_bytes
+        self.reason = reason
+
+    def __reduce__(self):
+        # Exceptions with an __init__ of their own do not survive pickling otherwise.
+        return type(self), (self.path, self.offset_bytes, self.reason)
 
 
 class RecordScan(NamedTuple):
@@ -81,7 +104,7 @@ def iterate_records(path: str, check_payload: bool = True) -> Iterator[bytes]:
         check_payload: verify the payload checksums too, not only those of the lengths.
 
     Raises:
-        BadDataError: the file cannot be read.
+        DataError: the file cannot be read.
         CorruptRecordError: a record is damaged; names file and offset.
     """
     with _open_input(path) as stream:
@@ -124,7 +147,7 @@ def check_record_file(path: str) -> int:
     """Reads a whole file, verifying every checksum; returns the number of records.
 
     Raises:
-        BadDataError: the file cannot be read.
+        DataError: the file cannot be read.
         CorruptRecordError: a record is damaged; names file and offset.
     """
     return sum(1 for _ in iterate_records(path))
@@ -141,7 +164,7 @@ def count_records(path: str, at_most: Optional[int] = None) -> int:
     """Counts records by their headers alone (payloads are skipped), up to `at_most`.
 
     Raises:
-        BadDataError: the file cannot be read.
+        DataError: the file cannot be read.
         CorruptRecordError: a header is damaged or the file is cut; names file and offset.
     """
     n_records = 0
@@ -188,7 +211,7 @@ def _header_problem(header: bytes) -> Optional[str]:
     if masked_crc32c(header[:8]) != crc:
         return "not a TFRecord header (checksum of the length is wrong)"
     if length > MAX_RECORD_BYTES:
-        return "a record of %d bytes is beyond the limit" % length
+        return f"a record of {length} bytes is beyond the limit"
     return None
 
 
@@ -219,8 +242,8 @@ def _find_next_record(stream: IO[bytes], damaged_offset_bytes: int) -> Optional[
 @contextlib.contextmanager
 def _open_input(path: str) -> Iterator[IO[bytes]]:
     try:
-        stream = open(path, "rb")
+        stream = open(path, "rb")  # noqa: SIM115 (closed below, outside of this except)
     except OSError as error:
-        raise BadDataError("cannot read %s: %s" % (path, error.strerror or error)) from error
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     with stream:
         yield stream
