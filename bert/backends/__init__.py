@@ -1,0 +1,1 @@
+"""Device backends: everything of the trainer that depends on where it runs."""

@@ -1,0 +1,365 @@
+"""What one training run was asked to do: the flags, checked and resolved, frozen.
+
+Model, optimiser and hooks read these dataclasses; none of them reads a flag or the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from bert.backends.rank import RankEnvironment
+from bert.config import BertConfig, check_sequence_length, override_dropout, read_bert_config
+from bert.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """Linear warm-up followed by polynomial decay to 0 at `n_train_steps`.
+
+    Attributes:
+        learning_rate: rate where the warm-up ends.
+        n_warmup_steps: length of the warm-up.
+        n_train_steps: step at which the rate is 0.
+        power: power of the decay.
+        continuous: start the decay high enough that it passes through `learning_rate` where the
+            warm-up ends; else it starts at `learning_rate` in step 0 and there is a drop.
+    """
+
+    learning_rate: float
+    n_warmup_steps: int
+    n_train_steps: int
+    power: float = 1.0
+    continuous: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with decoupled weight decay, and gradient clipping.
+
+    Attributes:
+        beta1, beta2: decay of the first and of the second moment.
+        epsilon: added to the root of the second moment.
+        weight_decay: rate of decay, times the learning rate, of the decayed variables.
+        clip_norm: largest norm.
+        clip_by_global_norm: clip by the norm of all gradients together, else one by one.
+    """
+
+    schedule: ScheduleConfig
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-4
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    clip_by_global_norm: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class LossScaleConfig:
+    """How the loss is scaled before the backward pass.
+
+    Attributes:
+        mode: "off", "static" or "dynamic".
+        initial: the scale, or its first value.
+        grow_every_n_steps: finite steps after which a dynamic scale doubles.
+        shrink_every_n_bad: non-finite steps after which it halves.
+    """
+
+    mode: str = "off"
+    initial: float = 65536.0
+    grow_every_n_steps: int = 1000
+    shrink_every_n_bad: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionConfig:
+    """Compute type, "float32" or "float16", of the encoder and of pooler and heads."""
+
+    encoder: str = "float32"
+    heads: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """Where the sequences come from and their shape.
+
+    Attributes:
+        train_directories, eval_directories: directories of TFRecords.
+        synthetic: random ids in memory instead of files.
+        shuffle: whether training data are shuffled.
+    """
+
+    train_directories: Tuple[str, ...]
+    eval_directories: Tuple[str, ...]
+    max_seq_length: int
+    max_predictions_per_seq: int
+    train_batch_size: int
+    eval_batch_size: int
+    synthetic: bool = False
+    shuffle: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything one run of the trainer was asked to do."""
+
+    backend: str
+    bert: BertConfig
+    input: InputConfig
+    optimizer: OptimizerConfig
+    loss_scale: LossScaleConfig
+    precision: PrecisionConfig
+    output_dir: str
+    init_checkpoint: Optional[str]
+    do_train: bool
+    do_eval: bool
+    max_eval_steps: int
+    n_steps_per_loop: int
+    n_steps_per_loss_line: int
+    save_checkpoints_steps: int
+    keep_checkpoint_max: int
+    save_summary_steps: int
+    report_loss: bool
+    verbose_logging: bool
+    random_seed: int
+    deterministic: bool
+    fused_gelu: bool
+    dense_gather: bool
+    use_xla: bool
+    n_intra_op_threads: Optional[int]
+    n_inter_op_threads: Optional[int]
+    connect_timeout_seconds: int
+
+
+# Values that no backend can honour, with the reason given to the user.
+_REFUSED = (
+    ("horovod", True, "ranks are averaged by the backend itself; leave the flag out"),
+    ("allreduce_post_accumulation", True, "it belongs to Horovod; leave the flag out"),
+    ("use_fp16", True, "it rewrites graphs for GPUs; use --manual_fp16"),
+)
+
+_AT_LEAST_ONE = (
+    "max_seq_length",
+    "train_batch_size",
+    "eval_batch_size",
+    "num_train_steps",
+    "iterations_per_loop",
+    "max_eval_steps",
+    "keep_checkpoint_max",
+    "connect_timeout_seconds",
+    "max_predictions_per_seq",
+    "init_loss_scale_value",
+)
+
+_AT_LEAST_ZERO = (
+    "num_warmup_steps",
+    "save_checkpoints_steps",
+    "save_summary_steps",
+    "learning_rate",
+    "weight_decay",
+    "random_seed",
+    "lr_power",
+)
+
+
+def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> TrainConfig:
+    """Checks flag values against each other and resolves those left open.
+
+    Args:
+        flags: flag name → value, as `bert.flags.parse_flags` returns them.
+        rank: this process among the ranks.
+
+    Raises:
+        UsageError: if a value is out of range, missing, refused, or contradicts another.
+    """
+    _check_refused(flags)
+    _check_ranges(flags)
+    _check_required(flags)
+    _check_distributed(flags, rank)
+    bert = override_dropout(
+        read_bert_config(flags["bert_config_file"]),
+        0.0 if flags["npu_bert_debug"] else flags["hidden_dropout_prob"],
+        0.0 if flags["npu_bert_debug"] else flags["attention_probs_dropout_prob"],
+    )
+    check_sequence_length(bert, flags["max_seq_length"])
+    precision = _build_precision(flags)
+    return TrainConfig(
+        backend=flags["backend"],
+        bert=bert,
+        input=_build_input(flags),
+        optimizer=_build_optimizer(flags),
+        loss_scale=_build_loss_scale(flags, precision),
+        precision=precision,
+        output_dir=flags["output_dir"],
+        init_checkpoint=flags["init_checkpoint"] or None,
+        do_train=flags["do_train"],
+        do_eval=flags["do_eval"],
+        max_eval_steps=flags["max_eval_steps"],
+        n_steps_per_loop=flags["iterations_per_loop"],
+        n_steps_per_loss_line=flags["display_loss_steps"] or flags["iterations_per_loop"],
+        save_checkpoints_steps=flags["save_checkpoints_steps"],
+        keep_checkpoint_max=flags["keep_checkpoint_max"],
+        save_summary_steps=flags["save_summary_steps"],
+        report_loss=flags["report_loss"],
+        verbose_logging=flags["verbose_logging"],
+        random_seed=flags["random_seed"],
+        deterministic=flags["deterministic"],
+        fused_gelu=flags["npu_bert_fused_gelu"],
+        dense_gather=flags["npu_gather"],
+        use_xla=flags["use_xla"],
+        n_intra_op_threads=flags["intra_op_parallelism_threads"],
+        n_inter_op_threads=flags["inter_op_parallelism_threads"],
+        connect_timeout_seconds=flags["connect_timeout_seconds"],
+    )
+
+
+def _check_refused(flags: Mapping[str, Any]) -> None:
+    for name, value, reason in _REFUSED:
+        if flags[name] == value:
+            raise UsageError(f"--{name}={value} is refused: {reason}")
+    if flags["num_accumulation_steps"] != 1:
+        raise UsageError(
+            f"--num_accumulation_steps={flags['num_accumulation_steps']} is refused: "
+            "gradient accumulation is not built yet; use 1 and a larger --train_batch_size"
+        )
+    if flags["optimizer_type"] != "adam":
+        raise UsageError(
+            f"--optimizer_type={flags['optimizer_type']!r} is refused: the optimiser built so far "
+            "is 'adam'"
+        )
+
+
+def _check_ranges(flags: Mapping[str, Any]) -> None:
+    for name in _AT_LEAST_ONE:
+        if flags[name] < 1:
+            raise UsageError(f"--{name}={flags[name]} must be at least 1")
+    for name in _AT_LEAST_ZERO:
+        if not flags[name] >= 0:
+            raise UsageError(f"--{name}={flags[name]} must not be below 0")
+    for name in (
+        "display_loss_steps",
+        "intra_op_parallelism_threads",
+        "inter_op_parallelism_threads",
+    ):
+        if flags[name] is not None and flags[name] < 1:
+            raise UsageError(f"--{name}={flags[name]} must be at least 1")
+    for name in ("adam_beta1", "adam_beta2"):
+        if not 0.0 <= flags[name] < 1.0:
+            raise UsageError(f"--{name}={flags[name]} must be in [0, 1)")
+    for name in ("adam_epsilon", "clip_norm"):
+        if not flags[name] > 0.0:
+            raise UsageError(f"--{name}={flags[name]} must be above 0")
+    if flags["max_seq_length"] < 3:
+        raise UsageError(
+            f"--max_seq_length={flags['max_seq_length']} has no room for [CLS], [SEP] and a token"
+        )
+
+
+def _check_required(flags: Mapping[str, Any]) -> None:
+    if not flags["bert_config_file"]:
+        raise UsageError("--bert_config_file is missing; give a JSON or a preset such as bert-tiny")
+    if not flags["output_dir"]:
+        raise UsageError("--output_dir is empty; name a directory for the checkpoints")
+    if not flags["do_train"] and not flags["do_eval"]:
+        raise UsageError("--do_train and --do_eval are both off; there is nothing to do")
+    if not flags["synthetic_input"]:
+        if flags["do_train"] and not _split_directories(flags["input_files_dir"]):
+            raise UsageError("--input_files_dir is missing; name directories of *.tfrecord")
+        if flags["do_eval"] and not _split_directories(flags["eval_files_dir"]):
+            raise UsageError("--eval_files_dir is missing, and --do_eval needs it")
+    n_steps, n_per_loop = flags["num_train_steps"], flags["iterations_per_loop"]
+    if flags["do_train"] and n_steps % n_per_loop:
+        raise UsageError(
+            f"--num_train_steps={n_steps} is not a multiple of --iterations_per_loop={n_per_loop}"
+        )
+    if (
+        flags["do_train"]
+        and flags["lr_crossover"] == "continuous"
+        and flags["num_warmup_steps"] >= n_steps
+    ):
+        raise UsageError(
+            f"--num_warmup_steps={flags['num_warmup_steps']} must be below "
+            f"--num_train_steps={n_steps}, or no step is left for the decay"
+        )
+
+
+def _check_distributed(flags: Mapping[str, Any], rank: RankEnvironment) -> None:
+    if flags["distributed"] is False and rank.rank_size > 1:
+        raise UsageError(
+            f"--distributed=False contradicts the environment RANK_SIZE={rank.rank_size}; every "
+            "rank would train on the same data"
+        )
+
+
+def _split_directories(text: Optional[str]) -> Tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _build_input(flags: Mapping[str, Any]) -> InputConfig:
+    return InputConfig(
+        train_directories=_split_directories(flags["input_files_dir"]),
+        eval_directories=_split_directories(flags["eval_files_dir"]),
+        max_seq_length=flags["max_seq_length"],
+        max_predictions_per_seq=flags["max_predictions_per_seq"],
+        train_batch_size=flags["train_batch_size"],
+        eval_batch_size=flags["eval_batch_size"],
+        synthetic=flags["synthetic_input"],
+        shuffle=not flags["npu_bert_debug"],
+    )
+
+
+def _build_optimizer(flags: Mapping[str, Any]) -> OptimizerConfig:
+    schedule = ScheduleConfig(
+        learning_rate=flags["learning_rate"],
+        n_warmup_steps=flags["num_warmup_steps"],
+        n_train_steps=flags["num_train_steps"],
+        power=flags["lr_power"],
+        continuous=flags["lr_crossover"] == "continuous",
+    )
+    return OptimizerConfig(
+        schedule=schedule,
+        beta1=flags["adam_beta1"],
+        beta2=flags["adam_beta2"],
+        epsilon=flags["adam_epsilon"],
+        weight_decay=flags["weight_decay"],
+        clip_norm=flags["clip_norm"],
+        clip_by_global_norm=flags["npu_bert_clip_by_global_norm"],
+    )
+
+
+def _build_precision(flags: Mapping[str, Any]) -> PrecisionConfig:
+    encoder_fp16 = flags["manual_fp16"]
+    if encoder_fp16 is None:
+        encoder_fp16 = flags["backend"] == "ascend"
+    heads_fp16 = encoder_fp16 if flags["use_fp16_cls"] is None else flags["use_fp16_cls"]
+    return PrecisionConfig(
+        encoder="float16" if encoder_fp16 else "float32",
+        heads="float16" if heads_fp16 else "float32",
+    )
+
+
+def _build_loss_scale(flags: Mapping[str, Any], precision: PrecisionConfig) -> LossScaleConfig:
+    asked = flags["npu_bert_loss_scale"]
+    if asked is None:
+        asked = 0 if "float16" in (precision.encoder, precision.heads) else -1
+    if asked < -1:
+        raise UsageError(
+            f"--npu_bert_loss_scale={asked}: give -1 for none, 0 for dynamic, or the scale"
+        )
+    if asked == -1:
+        return LossScaleConfig(mode="off", initial=1.0)
+    if asked == 0:
+        return LossScaleConfig(mode="dynamic", initial=float(flags["init_loss_scale_value"]))
+    return LossScaleConfig(mode="static", initial=float(asked))
+
+
+def describe_resolved(config: TrainConfig) -> Dict[str, Any]:
+    """Returns the values that flags left open and the run decided, for the log."""
+    return {
+        "manual_fp16": config.precision.encoder == "float16",
+        "use_fp16_cls": config.precision.heads == "float16",
+        "display_loss_steps": config.n_steps_per_loss_line,
+        "loss_scale": config.loss_scale.mode,
+        "hidden_dropout_prob": config.bert.hidden_dropout_prob,
+        "attention_probs_dropout_prob": config.bert.attention_probs_dropout_prob,
+    }

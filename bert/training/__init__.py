@@ -1,0 +1,1 @@
+"""What stands around the model: model function, hooks, checkpoints, input, log set-up."""
