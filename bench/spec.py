@@ -97,7 +97,9 @@ class RunSpec:
         "en", "str", "language of the synthetic corpus", choices=("en", "zh")
     )
     learning_rate: float = _setting(1e-3, "float", "peak learning rate", minimum=0.0)
-    warmup_steps: int = _setting(10, "int", "steps of linear warm-up", minimum=0)
+    warmup_steps: Optional[int] = _setting(
+        None, "int", "steps of linear learning-rate warm-up; a tenth of the steps if absent", minimum=0
+    )
     optimizer: str = _setting("adam", "str", "optimiser", choices=("adam", "lamb"))
     precision: str = _setting(
         "fp32", "str", "compute precision", choices=("fp32", "fp16", "allow_mix_precision")
@@ -272,11 +274,9 @@ def _check_together(spec: RunSpec) -> None:
                 spec.max_predictions, spec.seq_length
             )
         )
-    if spec.warmup_steps > spec.steps:
+    if spec.warmup_steps is not None and spec.warmup_steps > spec.steps:
         raise UsageError(
-            "warmup_steps ({}) is larger than steps ({}); set warmup_steps too".format(
-                spec.warmup_steps, spec.steps
-            )
+            "warmup_steps ({}) is larger than steps ({})".format(spec.warmup_steps, spec.steps)
         )
 
 

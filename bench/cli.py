@@ -1,0 +1,75 @@
+"""The command line: one parser, one dispatch, one place that prints an error and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import List, NoReturn, Optional
+
+import bench
+from bench.commands import bench as bench_command
+from bench.commands import data, parse, show
+from bench.errors import EXIT_OK, BenchError
+
+_VERBS = (bench_command, parse, show, data)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage as the harness's own error, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _ArgumentError("{} (see {} --help)".format(message, self.prog))
+
+
+class _ArgumentError(BenchError):
+    exit_code = 2
+    kind = "usage"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = _Parser(
+        prog="ascend-bert",
+        description="Benchmark harness for BERT training on Ascend NPUs, and on CPU.",
+        epilog="Exit codes: 0 ok, 1 regression, 2 usage, 3 no verdict, 4 trainer failed, "
+        "5 stalled, 6 infrastructure, 7 data, 8 mismatch, 128+N ended by signal N.",
+    )
+    parser.add_argument("--version", action="version", version=bench.__version__)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    for verb in _VERBS:
+        sub = verbs.add_parser(verb.NAME, help=verb.SUMMARY, description=verb.SUMMARY)
+        verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run)
+    return parser
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Runs a verb and returns the exit code; never lets a traceback through for known errors."""
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.verb is None:
+            parser.print_help()
+            return EXIT_OK
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BenchError as error:
+        _print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _print_error("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as in "| head"; keep the interpreter's last flush quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _print_error(message: str) -> None:
+    print("ascend-bert: error: {}".format(" ".join(message.split())), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

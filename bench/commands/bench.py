@@ -1,0 +1,153 @@
+"""``ascend-bert bench``: train, measure and show one table over card counts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from bench.errors import EXIT_OK, KINDS, BenchError, NoVerdictError, UsageError
+from bench.export.collector import LiveCollector
+from bench.export.server import LOOPBACK, MetricsServer
+from bench.results.model import RunResult
+from bench.session.signals import SignalCatcher
+from bench.session.sweep import Sweep, open_sweep
+from bench.spec import Layer, RunSpec, build_spec, list_settings, parse_assignment, read_spec_file
+from bench.views.tables import FORMATS, render_report
+
+NAME = "bench"
+SUMMARY = "train with each card count, measure, and print a comparable table"
+
+PRESETS = Path(__file__).resolve().parent.parent / "specs"
+
+_FLAGS: Tuple[Tuple[str, str, str], ...] = (
+    ("--cards", "cards", "N[,N…]"),
+    ("--backend", "backend", "NAME"),
+    ("--model", "model", "NAME|FILE"),
+    ("--batch-size", "batch_size", "N"),
+    ("--seq-length", "seq_length", "N"),
+    ("--steps", "steps", "N"),
+    ("--data", "data", "DIR"),
+    ("--trainer-command", "trainer_command", "CMD"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags; defaults stay out so that layers can tell what was said."""
+    settings = list_settings()
+    for flag, key, metavar in _FLAGS:
+        parser.add_argument(flag, dest=key, metavar=metavar, help=_describe(settings[key]))
+    parser.add_argument("--spec", metavar="FILE", help="YAML file of settings, or a preset's name")
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set any other setting; may be repeated; --list-settings names them",
+    )
+    parser.add_argument(
+        "--list-settings", action="store_true", help="print every setting and its default"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", default="results", help="results directory (default: results)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="form of the table")
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="N", help="serve live metrics there; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--metrics-address",
+        metavar="ADDR",
+        default=LOOPBACK,
+        help="address to serve on (default: loopback only)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb.
+
+    Raises:
+        BenchError: see ``bench.errors`` for the classes and exit codes.
+    """
+    if arguments.list_settings:
+        print(render_settings())
+        return EXIT_OK
+    spec = build_spec(list(_list_layers(arguments)))
+    with SignalCatcher() as signals:
+        sweep = open_sweep(spec, Path(arguments.output), arguments.quiet)
+        with _serve_metrics(arguments, sweep):
+            results = sweep.run(signals)
+    print(render_report(results, arguments.format))
+    sweep.note("results: {}".format(", ".join(str(path) for path in sweep.run_directories)))
+    _raise_worst(results)
+    signals.check()
+    return EXIT_OK
+
+
+def render_settings() -> str:
+    """Every setting with its default, its choices and its meaning."""
+    lines = []
+    for key, setting in list_settings().items():
+        lines.append("{} = {}  # {}".format(key, _plain(setting["default"]), _describe(setting)))
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        return "[{}]".format(", ".join(map(str, value)))
+    return str(value)
+
+
+def _describe(setting: Any) -> str:
+    choices = setting["choices"]
+    return setting["help"] + (": {}".format(", ".join(choices)) if choices else "")
+
+
+def _list_layers(arguments: argparse.Namespace) -> Iterator[Layer]:
+    if arguments.spec is not None:
+        preset = PRESETS / (arguments.spec + ".yaml")
+        # A bare name is a preset, unless a file of that name lies here.
+        is_preset = preset.is_file() and not Path(arguments.spec).exists()
+        yield read_spec_file(preset if is_preset else Path(arguments.spec))
+    said: Dict[str, Any] = {}
+    for flag, key, _ in _FLAGS:
+        value = getattr(arguments, key)
+        if value is not None:
+            if value == "":
+                raise UsageError("{} needs a value".format(flag))
+            said[key] = value
+    yield "command line", said
+    yield "--set", dict(parse_assignment(text) for text in arguments.assignments)
+
+
+@contextlib.contextmanager
+def _serve_metrics(arguments: argparse.Namespace, sweep: Sweep) -> Iterator[None]:
+    if arguments.metrics_port is None:
+        yield
+        return
+    collector = LiveCollector(sweep.get_snapshot)
+    with MetricsServer(collector, arguments.metrics_port, arguments.metrics_address) as server:
+        sweep.note("metrics: {}".format(server.url))
+        yield
+
+
+def _raise_worst(results: List[RunResult]) -> None:
+    """The exit code is that of the first failure; a run without a number is one too."""
+    error: Optional[BenchError] = None
+    for result in results:
+        if result.failure is not None:
+            kind = KINDS.get(result.failure.kind)
+            if kind is not None:
+                raise kind(result.failure.message)
+        elif not result.valid and error is None:
+            failed = [check.name for check in result.validity if not check.passed]
+            error = NoVerdictError(
+                "run with {} card(s) is not valid: {}".format(result.n_cards, ", ".join(failed))
+            )
+    if error is not None:
+        raise error

@@ -1,0 +1,1 @@
+"""Results and live runs as Prometheus metrics."""

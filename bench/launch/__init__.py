@@ -1,0 +1,1 @@
+"""From a spec to running rank processes: plan, start, watch, stop."""

@@ -1,0 +1,139 @@
+"""Training data for a run: the user's directory, or a synthetic corpus made once and cached."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence
+
+from bench.errors import BackendUnavailableError, DataError, UsageError
+from bench.launch.trainer import TRAINER_PACKAGE, check_data_directory, find_trainer_folder
+from bench.spec import RunSpec
+
+CACHE_VARIABLE = "ASCEND_BERT_CACHE"
+_TIMEOUT_SECONDS = 1800.0
+
+DATA_TOOLS: Dict[str, str] = {
+    "create": "create_pretraining_data",
+    "synth": "synthetic",
+}
+"""Tool → module of the trainer's ``data`` package."""
+
+_EXIT_CODES = {64: 2, 65: 7, 69: 6, 74: 6}
+"""The trainer's exit codes (sysexits.h) → ours."""
+
+
+def find_cache_directory() -> Path:
+    """``$ASCEND_BERT_CACHE``, else ``$XDG_CACHE_HOME/ascend-bert``, else ``~/.cache/ascend-bert``."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ascend-bert"
+
+
+def prepare_data(
+    spec: RunSpec, python: Optional[str], note: Callable[[str], None]
+) -> Dict[str, str]:
+    """Finds or makes the data of a run.
+
+    Args:
+        spec: the run; ``data`` names a directory, or is None for the synthetic corpus.
+        python: interpreter that has the trainer's data tools; this one if None.
+        note: told, in one line, what is being done.
+
+    Returns:
+        ``train`` and ``eval`` directories and ``kind``, ``"given"`` or ``"synthetic"``.
+
+    Raises:
+        DataError: the directory is unfit.
+        BackendUnavailableError: the data tools are not installed.
+    """
+    if spec.data is not None:
+        return _use_directory(Path(spec.data))
+    check_trainer_installed()
+    directory = _make_synthetic(spec, python or sys.executable, note)
+    return {
+        "kind": "synthetic",
+        "directory": str(directory),
+        "train": str(directory / "train"),
+        "eval": str(directory / "eval"),
+    }
+
+
+def check_trainer_installed() -> None:
+    """Checks that the trainer package, which holds the data tools, can be found.
+
+    Raises:
+        BackendUnavailableError: it cannot.
+    """
+    if find_trainer_folder() is None:
+        raise BackendUnavailableError(
+            "the trainer package {!r} is not installed, so no data can be made; "
+            "give a directory with --data".format(TRAINER_PACKAGE)
+        )
+
+
+def _use_directory(directory: Path) -> Dict[str, str]:
+    # A directory that our own tools made keeps its shards in train/ and eval/.
+    train = directory / "train" if (directory / "train").is_dir() else directory
+    held_out = directory / "eval" if (directory / "eval").is_dir() else train
+    check_data_directory(train)
+    return {
+        "kind": "given",
+        "directory": str(directory.resolve()),
+        "train": str(train.resolve()),
+        "eval": str(held_out.resolve()),
+    }
+
+
+def _make_synthetic(spec: RunSpec, python: str, note: Callable[[str], None]) -> Path:
+    flags: List[str] = [
+        "--cache_dir={}".format(find_cache_directory() / "data"),
+        "--language={}".format(spec.data_language),
+        "--max_seq_length={}".format(spec.seq_length),
+        "--max_predictions_per_seq={}".format(spec.max_predictions),
+    ]
+    note("preparing the synthetic corpus ({})".format(spec.data_language))
+    try:
+        done = subprocess.run(
+            [python, "-m", TRAINER_PACKAGE + ".data.synthetic", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataError("the synthetic corpus could not be made: {}".format(error)) from error
+    lines = done.stdout.decode("utf-8", "replace").split("\n")
+    words = [line for line in lines if line.strip()]
+    if done.returncode != 0 or not words:
+        problems = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        last = problems[-1] if problems else "exit code {}".format(done.returncode)
+        wrong = UsageError if done.returncode == 64 else DataError
+        raise wrong("the synthetic corpus could not be made: {}".format(last))
+    directory = Path(words[-1].strip())
+    check_data_directory(directory / "train")
+    return directory
+
+
+def run_data_tool(tool: str, flags: Sequence[str]) -> int:
+    """Runs a data tool with this process's standard streams.
+
+    Args:
+        tool: a key of :data:`DATA_TOOLS`.
+        flags: its flags.
+
+    Returns:
+        An exit code of ``bench.errors``.
+
+    Raises:
+        BackendUnavailableError: the trainer package is not installed.
+    """
+    check_trainer_installed()
+    module = "{}.data.{}".format(TRAINER_PACKAGE, DATA_TOOLS[tool])
+    done = subprocess.run([sys.executable, "-m", module, *flags], check=False)
+    return _EXIT_CODES.get(done.returncode, done.returncode)

@@ -1,0 +1,132 @@
+"""Rank processes: started in sessions of their own, watched, and ended as whole groups."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Optional
+
+import bench.launch.exec_rank
+from bench.errors import InfrastructureError
+from bench.launch.plan import LaunchPlan, RankPlan
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass
+class RankProcess:
+    """A started rank.
+
+    Attributes:
+        plan: what it was started with.
+        popen: the process; its id is also the id of its process group.
+        started_at: Unix time of the start.
+        ended_at: Unix time when its end was seen.
+        stopped_by_us: the harness ended it, so its exit code is not its own doing.
+    """
+
+    plan: RankPlan
+    popen: "subprocess.Popen[bytes]"
+    started_at: float
+    ended_at: Optional[float] = None
+    stopped_by_us: bool = False
+
+    @property
+    def exit_code(self) -> Optional[int]:
+        """Exit code, negative signal number after a kill, None while it runs."""
+        return self.popen.returncode
+
+
+class RankGroup:
+    """The rank processes of one run. Use as a context manager: leaving it ends what still runs."""
+
+    def __init__(self, plan: LaunchPlan, stop_timeout_seconds: float) -> None:
+        self._plan = plan
+        self._stop_timeout_seconds = stop_timeout_seconds
+        self.ranks: List[RankProcess] = []
+
+    def __enter__(self) -> "RankGroup":
+        try:
+            for rank in self._plan.ranks:
+                self.ranks.append(_start_rank(rank, self._plan.working_directory))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def poll(self) -> List[RankProcess]:
+        """Looks which ranks have ended since the last call and returns those.
+
+        What such a rank left running is killed at once: later its group's number could already
+        belong to somebody else.
+        """
+        ended = []
+        for rank in self.ranks:
+            if rank.ended_at is None and rank.popen.poll() is not None:
+                rank.ended_at = time.time()
+                _signal_group(rank, signal.SIGKILL)
+                ended.append(rank)
+        return ended
+
+    @property
+    def running(self) -> List[RankProcess]:
+        """Ranks whose end has not been seen."""
+        return [rank for rank in self.ranks if rank.ended_at is None]
+
+    def stop(self, note: Optional[Callable[[str], None]] = None) -> None:
+        """Ends every rank that still runs, with its children: TERM, wait, then KILL."""
+        self.poll()
+        for rank in self.running:
+            rank.stopped_by_us = True
+            _signal_group(rank, signal.SIGTERM)
+        deadline = time.monotonic() + self._stop_timeout_seconds
+        while self.running and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            self.poll()
+        for rank in self.running:
+            if note is not None:
+                note("rank {} did not end on SIGTERM; killing it".format(rank.plan.rank))
+            _signal_group(rank, signal.SIGKILL)
+            rank.popen.wait()
+        self.poll()
+
+    def exit_codes(self) -> Dict[int, Optional[int]]:
+        """Exit code by rank."""
+        return {rank.plan.rank: rank.exit_code for rank in self.ranks}
+
+
+def _start_rank(plan: RankPlan, working_directory: os.PathLike) -> RankProcess:
+    plan.log_path.parent.mkdir(parents=True, exist_ok=True)
+    cores = "-" if plan.cores is None else ",".join(map(str, plan.cores))
+    shim = [sys.executable, "-S", "-E", bench.launch.exec_rank.__file__, cores]
+    try:
+        # Appending lets the log be truncated or rotated by others without holes of NUL bytes.
+        with plan.log_path.open("ab") as log:
+            popen = subprocess.Popen(
+                shim + list(plan.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(plan.environment),
+                cwd=str(working_directory),
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise InfrastructureError(
+            "rank {} cannot be started: {}".format(plan.rank, error)
+        ) from error
+    return RankProcess(plan=plan, popen=popen, started_at=time.time())
+
+
+def _signal_group(rank: RankProcess, number: int) -> None:
+    # A group outlives its leader while a child lives; only when it is empty does this raise.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(rank.popen.pid, number)

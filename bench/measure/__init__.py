@@ -1,0 +1,1 @@
+"""From log events to intervals, windows and figures. Pure functions of what the logs say."""

@@ -1,0 +1,176 @@
+"""The result of one run: what was asked, what was found, every interval, and the summary.
+
+History of ``SCHEMA_VERSION``:
+
+1. First form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from bench.errors import DataError
+
+SCHEMA_VERSION = 1
+
+STATES = ("running", "finished", "failed")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A figure with what is needed to read it.
+
+    Attributes:
+        value: in ``unit``; None when it could not be measured.
+        unit: unit of ``value``.
+        n: how many observations it rests on.
+        window: which part of the run it covers, in words.
+        reason: why ``value`` is None.
+    """
+
+    value: Optional[float]
+    unit: str
+    n: int
+    window: str
+    reason: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A validity check with its figure."""
+
+    name: str
+    passed: bool
+    found: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not finish.
+
+    Attributes:
+        kind: ``kind`` of the error class (``bench.errors``), which gives the exit code.
+        message: one line for people.
+        rank: the rank that failed first, None when no single rank did.
+        exit_code: that rank's exit code, negative for a signal.
+    """
+
+    kind: str
+    message: str
+    rank: Optional[int] = None
+    exit_code: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class RankRecord:
+    """All that a rank's log said.
+
+    Attributes:
+        rank: global rank id, or the order of first appearance in a log without ids.
+        label: how the log names it: file name or thread id.
+        device: physical device id, None when not known.
+        exit_code: of its process, None when not launched by us.
+        last_step: last global step seen, None if none.
+        intervals: columns ``end_step`` (None where the log does not say), ``steps``,
+            ``seconds``, ``reason`` (why it is or is not in the window), one entry per interval.
+        losses: columns ``step``, ``mlm``, ``nsp``, ``total``, one entry per report.
+        loss_scales: loss-scale values in order.
+        problems: count of unreadable lines and the first of them.
+    """
+
+    rank: int
+    label: str
+    device: Optional[int] = None
+    exit_code: Optional[int] = None
+    last_step: Optional[int] = None
+    intervals: Mapping[str, List[Any]] = field(default_factory=dict)
+    losses: Mapping[str, List[Any]] = field(default_factory=dict)
+    loss_scales: List[float] = field(default_factory=list)
+    problems: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run.
+
+    Attributes:
+        run_id: identity, also the name of its folder.
+        session: ``id`` of the command that launched it and its place there.
+        state: ``"running"``, ``"finished"`` or ``"failed"``.
+        simulated: no real device was measured.
+        asked: the spec as asked.
+        found: backend, devices, model, data and environment as found.
+        ranks: one record per rank.
+        summary: metric key → measurement.
+        validity: the checks; the run is valid if all passed.
+        started_at: ISO 8601, UTC.
+        ended_at: ISO 8601, UTC, None while it runs.
+        failure: set when ``state`` is ``"failed"``.
+        tool: name and version of the harness that wrote it.
+    """
+
+    run_id: str
+    session: Mapping[str, Any]
+    state: str
+    simulated: bool
+    asked: Mapping[str, Any]
+    found: Mapping[str, Any]
+    ranks: Tuple[RankRecord, ...]
+    summary: Mapping[str, Measurement]
+    validity: Tuple[Check, ...]
+    started_at: str
+    ended_at: Optional[str]
+    failure: Optional[Failure]
+    tool: Mapping[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def n_cards(self) -> int:
+        """Number of cards asked for."""
+        return int(self.asked["cards"][0])
+
+    @property
+    def valid(self) -> bool:
+        """Finished, and every check passed."""
+        return self.state == "finished" and all(check.passed for check in self.validity)
+
+    def value(self, key: str) -> Optional[float]:
+        """A summary figure, None when absent or not measurable."""
+        measurement = self.summary.get(key)
+        return None if measurement is None else measurement.value
+
+
+def result_to_dict(result: RunResult) -> Dict[str, Any]:
+    """Plain values, ``schema_version`` first."""
+    plain = asdict(result)
+    return {"schema_version": plain.pop("schema_version"), **plain}
+
+
+def result_from_dict(plain: Mapping[str, Any], source: str) -> RunResult:
+    """The reverse of :func:`result_to_dict`.
+
+    Raises:
+        DataError: not a result, or written by a newer version.
+    """
+    version = plain.get("schema_version")
+    if not isinstance(version, int):
+        raise DataError("{} is not a result: it has no schema_version".format(source))
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            "{} has schema version {}, this ascend-bert reads up to {}; use a newer one".format(
+                source, version, SCHEMA_VERSION
+            )
+        )
+    try:
+        parts = dict(plain)
+        parts["ranks"] = tuple(RankRecord(**rank) for rank in plain["ranks"])
+        parts["summary"] = {
+            key: Measurement(**value) for key, value in plain["summary"].items()
+        }
+        parts["validity"] = tuple(Check(**check) for check in plain["validity"])
+        parts["failure"] = Failure(**plain["failure"]) if plain["failure"] else None
+        return RunResult(**parts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError("{} is not a whole result: {}".format(source, error)) from error

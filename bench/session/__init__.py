@@ -1,0 +1,1 @@
+"""A session: the runs that one command launches, from spec to stored results."""

@@ -1,0 +1,229 @@
+"""One run: plan, launch, watch, end, measure, store."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import bench
+from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
+from bench.errors import BenchError
+from bench.launch.plan import LaunchPlan, build_plan
+from bench.launch.processes import RankGroup
+from bench.launch.trainer import build_trainer_argv, find_model_config, find_trainer_folder
+from bench.measure.live import LiveRun, RunFacts
+from bench.measure.run import measure_run
+from bench.results.model import Failure, RunResult
+from bench.results.store import write_result, write_spec
+from bench.session.failure import diagnose_failure
+from bench.session.progress import Progress
+from bench.session.signals import SignalCatcher, build_interruption
+from bench.session.watch import Watch
+from bench.spec import RunSpec, spec_to_dict
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """All that a run needs from its session."""
+
+    spec: RunSpec
+    sweep: Sequence[int]
+    backend: Backend
+    backend_reason: str
+    run_id: str
+    run_dir: Path
+    session: Mapping[str, Any]
+    data: Mapping[str, str]
+    environment: Mapping[str, Any]
+    inherited: Mapping[str, str]
+    signals: SignalCatcher
+    progress: Progress
+    set_live: Callable[[LiveRun], None]
+
+
+def run_once(context: RunContext) -> RunResult:
+    """Launches a run and stores its result, whatever becomes of it.
+
+    The result is on disk as ``running`` before the first process starts, so that a killed
+    harness leaves a trace, and is replaced by the final one at the end.
+    """
+    spec, backend = context.spec, context.backend
+    iterations_per_loop = resolve_iterations_per_loop(spec, backend)
+    allocation = backend.allocate(spec, context.sweep)
+    write_spec(context.run_dir, spec_to_dict(spec))
+    argv = _build_argv(context, iterations_per_loop)
+    result = _build_started_result(context, allocation, iterations_per_loop, argv)
+    write_result(context.run_dir, result)
+    live = LiveRun(_build_facts(context, allocation, iterations_per_loop))
+    context.set_live(live)
+    try:
+        plan = build_plan(
+            spec,
+            backend,
+            allocation,
+            argv,
+            context.run_id,
+            context.run_dir,
+            context.inherited,
+            backend.prepare_shared(spec, allocation),
+            Path.cwd(),
+        )
+        failure, exit_codes = _launch_and_watch(context, plan, live)
+    except BenchError as error:
+        failure, exit_codes = Failure(error.kind, str(error)), {}
+    finished = _build_final_result(context, result, failure, exit_codes)
+    live.set_state(finished.state)
+    context.progress.close(live.snapshot())
+    write_result(context.run_dir, finished)
+    return finished
+
+
+def _launch_and_watch(
+    context: RunContext, plan: LaunchPlan, live: LiveRun
+) -> Tuple[Optional[Failure], Dict[int, Optional[int]]]:
+    """Runs the ranks to their end; returns why it ended badly, and the exit codes."""
+    spec = context.spec
+    failure: Optional[Failure] = None
+    deadline = (
+        None if spec.run_timeout_seconds is None else time.monotonic() + spec.run_timeout_seconds
+    )
+    watch = Watch(plan, live)
+    live.set_state("compiling")
+    with RankGroup(plan, spec.rank_timeout_seconds) as group:
+        for rank in group.ranks:
+            live.set_up(rank.plan.rank, True)
+        while group.running and failure is None:
+            time.sleep(_POLL_SECONDS)
+            ended = group.poll()
+            for rank in ended:
+                live.set_up(rank.plan.rank, False)
+            watch.poll()
+            context.progress.update(live.snapshot())
+            failure = diagnose_failure(ended)
+            if failure is None and context.signals.received is not None:
+                interruption = build_interruption(context.signals.received)
+                failure = Failure(interruption.kind, str(interruption))
+            if failure is None and deadline is not None and time.monotonic() > deadline:
+                failure = Failure(
+                    "stalled", "the run took longer than {:g} s".format(spec.run_timeout_seconds)
+                )
+        if failure is not None:
+            context.progress.note("{}; ending the other ranks".format(failure.message))
+            group.stop(context.progress.note)
+        for rank in group.ranks:
+            live.set_up(rank.plan.rank, False)
+        watch.poll()
+        return failure, group.exit_codes()
+
+
+def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
+    spec = context.spec
+    if context.backend.simulated:
+        return [
+            sys.executable,
+            "-m",
+            "bench.devices.simulated_rank",
+            "--spec",
+            str(context.run_dir / "spec.yaml"),
+            "--iterations-per-loop",
+            str(iterations_per_loop),
+        ]
+    if spec.trainer_command:
+        return list(spec.trainer_command)
+    return build_trainer_argv(
+        spec,
+        context.backend.name,
+        iterations_per_loop,
+        find_model_config(spec.model),
+        context.data,
+        context.run_dir / "train",
+        spec.trainer_python,
+    )
+
+
+def _build_facts(
+    context: RunContext, allocation: Allocation, iterations_per_loop: int
+) -> RunFacts:
+    spec = context.spec
+    return RunFacts(
+        run_id=context.run_id,
+        model=spec.model,
+        backend=context.backend.name,
+        simulated=context.backend.simulated,
+        precision=spec.precision,
+        task=spec.task,
+        world_size=spec.n_cards,
+        batch_size=spec.batch_size,
+        seq_length=spec.seq_length,
+        steps=spec.steps,
+        iterations_per_loop=iterations_per_loop,
+        started_at_seconds=time.time(),
+        devices=tuple(placement.device for placement in allocation.placements),
+    )
+
+
+def _build_started_result(
+    context: RunContext, allocation: Allocation, iterations_per_loop: int, argv: Sequence[str]
+) -> RunResult:
+    found = {
+        "backend": context.backend.name,
+        "backend_reason": context.backend_reason,
+        "cores_per_card": allocation.cores_per_card,
+        "oversubscribed": allocation.oversubscribed,
+        "placements": [
+            {
+                "rank": placement.rank,
+                "device": placement.device,
+                "cores": None if placement.cores is None else list(placement.cores),
+            }
+            for placement in allocation.placements
+        ],
+        "iterations_per_loop": iterations_per_loop,
+        "trainer_argv": list(argv),
+        "trainer_folder": str(find_trainer_folder() or ""),
+        "data": dict(context.data),
+        "environment": dict(context.environment),
+    }
+    return RunResult(
+        run_id=context.run_id,
+        session=context.session,
+        state="running",
+        simulated=context.backend.simulated,
+        asked=spec_to_dict(context.spec),
+        found=found,
+        ranks=(),
+        summary={},
+        validity=(),
+        started_at=_now(),
+        ended_at=None,
+        failure=None,
+        tool={"name": "ascend-bert", "version": bench.__version__},
+    )
+
+
+def _build_final_result(
+    context: RunContext,
+    started: RunResult,
+    failure: Optional[Failure],
+    exit_codes: Mapping[int, Optional[int]],
+) -> RunResult:
+    measured = measure_run(context.run_dir / "logs", context.spec, exit_codes)
+    return replace(
+        started,
+        state="finished" if failure is None else "failed",
+        ranks=measured.ranks,
+        summary=measured.summary,
+        validity=measured.checks,
+        failure=failure,
+        ended_at=_now(),
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -1,0 +1,1 @@
+"""Results turned into text for people and for machines."""
