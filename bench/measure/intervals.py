@@ -1,0 +1,199 @@
+"""Intervals: the stretches of steps between two reports of a rank, each with its time and reason.
+
+TensorFlow's step counter prints a rate to six digits, its loss hook the seconds to a millisecond.
+For one interval both say the same; the rate is the sharper one for short intervals and is used
+where both are there: ``seconds = steps / rate``.
+"""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+from typing import List, Optional, Sequence, Tuple
+
+STEADY = "steady"
+WARM_UP = "warm-up"
+CHECKPOINT = "checkpoint"
+
+_AGREEMENT_RATIO = 0.02
+_AGREEMENT_SECONDS = 0.0015
+"""A rate and a loss line describe the same interval when their seconds differ by no more."""
+
+
+@dataclass(frozen=True)
+class RateRecord:
+    """A step-rate line.
+
+    Attributes:
+        line: where it stands in its log; only the order matters.
+        steps_per_second: as printed.
+    """
+
+    line: int
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """A loss line.
+
+    Attributes:
+        line: where it stands in its log.
+        step: global step.
+        seconds: time since the rank's previous loss line; None on the first one.
+        mlm: masked-LM loss, None where the trainer does not print it.
+        nsp: next-sentence loss, likewise.
+        total: total loss.
+    """
+
+    line: int
+    step: int
+    seconds: Optional[float]
+    mlm: Optional[float]
+    nsp: Optional[float]
+    total: Optional[float]
+
+
+@dataclass(frozen=True)
+class RankTrack:
+    """What one rank's log says, in the order of its lines.
+
+    Attributes:
+        label: how the log names the rank.
+        rank: its global id where the log says so.
+        saw_start: the log holds the start of the process, so its first interval is known to be
+            the first of the run.
+        checkpoint_lines: lines that tell of a checkpoint.
+    """
+
+    label: str
+    rank: Optional[int] = None
+    rates: Sequence[RateRecord] = ()
+    losses: Sequence[LossRecord] = ()
+    checkpoint_lines: Sequence[int] = ()
+    loss_scales: Sequence[float] = ()
+    saw_start: bool = False
+    problem_count: int = 0
+    problem_texts: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One interval of a rank.
+
+    Attributes:
+        end_step: global step at its end, None where the log does not say.
+        steps: steps in it; None where unknown, and then the same for all of the rank.
+        seconds: its time; None where neither steps nor seconds are known.
+        steps_per_second: rate in it.
+        reason: :data:`STEADY`, or why it is not measured.
+    """
+
+    end_step: Optional[int]
+    steps: Optional[int]
+    seconds: Optional[float]
+    steps_per_second: float
+    reason: str
+
+
+def build_intervals(track: RankTrack) -> List[Interval]:
+    """Puts rates and loss lines together into intervals.
+
+    The first interval after the start of a process is labelled warm-up: TensorFlow itself leaves
+    the graph-building one unreported, and queues and caches fill in the next. An interval in which
+    a checkpoint was saved is labelled so. All others are steady here; a later stage looks closer.
+    """
+    steps_before = _steps_of_losses(track.losses)
+    pairs = _pair(track.rates, track.losses, steps_before)
+    common = _most_common([steps for steps in steps_before if steps])
+    intervals = []
+    previous_line = -1
+    for rate, loss_index in pairs:
+        loss = None if loss_index is None else track.losses[loss_index]
+        steps = None if loss_index is None else steps_before[loss_index]
+        line = max(rate.line if rate else -1, loss.line if loss else -1)
+        if steps is None and rate is not None and loss is not None and loss.seconds:
+            steps = max(1, round(rate.steps_per_second * loss.seconds))
+        if steps is None:
+            steps = common
+        seconds, value = _time_of(rate, loss, steps)
+        if value is None:
+            continue
+        reason = STEADY
+        if any(previous_line < at <= line for at in track.checkpoint_lines):
+            reason = CHECKPOINT
+        elif track.saw_start and not intervals:
+            reason = WARM_UP
+        intervals.append(Interval(loss.step if loss else None, steps, seconds, value, reason))
+        previous_line = line
+    return intervals
+
+
+def _time_of(
+    rate: Optional[RateRecord], loss: Optional[LossRecord], steps: Optional[int]
+) -> Tuple[Optional[float], Optional[float]]:
+    """Seconds and rate of an interval; (None, None) when nothing usable was printed."""
+    if rate is not None and rate.steps_per_second > 0.0:
+        seconds = steps / rate.steps_per_second if steps else None
+        return seconds, rate.steps_per_second
+    if loss is not None and loss.seconds and steps:
+        return loss.seconds, steps / loss.seconds
+    return None, None
+
+
+def _steps_of_losses(losses: Sequence[LossRecord]) -> List[Optional[int]]:
+    """Steps since the previous loss line; None on the first and where the step went back."""
+    steps: List[Optional[int]] = []
+    for index, loss in enumerate(losses):
+        gained = loss.step - losses[index - 1].step if index else 0
+        steps.append(gained if gained > 0 else None)
+    return steps
+
+
+def _pair(
+    rates: Sequence[RateRecord],
+    losses: Sequence[LossRecord],
+    steps_before: Sequence[Optional[int]],
+) -> List[Tuple[Optional[RateRecord], Optional[int]]]:
+    """Pairs each rate with the loss line of the same interval, in line order.
+
+    The two hooks print in either order, so a rate is held against the loss lines next to it on
+    both sides and goes to the one whose time agrees better. Loss lines with seconds that no rate
+    fits stand alone, as do rates without a loss line.
+    """
+    taken = set()
+    pairs: List[Tuple[int, Optional[RateRecord], Optional[int]]] = []
+    position = 0
+    for rate in rates:
+        while position < len(losses) and losses[position].line < rate.line:
+            position += 1
+        best: Optional[Tuple[float, int]] = None
+        for index in (position - 1, position):
+            if 0 <= index < len(losses) and index not in taken:
+                distance = _disagreement(rate, losses[index], steps_before[index])
+                if distance is not None and (best is None or distance < best[0]):
+                    best = (distance, index)
+        if best is not None:
+            taken.add(best[1])
+        pairs.append((rate.line, rate, None if best is None else best[1]))
+    for index, loss in enumerate(losses):
+        if index not in taken and loss.seconds is not None:
+            pairs.append((loss.line, None, index))
+    pairs.sort(key=lambda item: item[0])
+    return [(rate, index) for _, rate, index in pairs]
+
+
+def _disagreement(
+    rate: RateRecord, loss: LossRecord, steps: Optional[int]
+) -> Optional[float]:
+    """How far the two are apart in seconds; None when they cannot be the same interval."""
+    if loss.seconds is None or rate.steps_per_second <= 0.0:
+        return None
+    count = steps if steps else max(1, round(rate.steps_per_second * loss.seconds))
+    apart = abs(count / rate.steps_per_second - loss.seconds)
+    allowed = _AGREEMENT_RATIO * loss.seconds + _AGREEMENT_SECONDS
+    return apart if apart <= allowed else None
+
+
+def _most_common(values: Sequence[int]) -> Optional[int]:
+    return collections.Counter(values).most_common(1)[0][0] if values else None
