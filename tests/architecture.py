@@ -7,7 +7,7 @@ for files that need TensorFlow or an NPU.  ``tests/unit/test_architecture.py`` a
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -82,7 +82,7 @@ class Source:
     """One source file: its path from the root of the repository, with slashes, and its text."""
 
     path: str
-    text: str
+    text: str = field(repr=False)
 
     @property
     def tree(self) -> ast.Module:
@@ -272,7 +272,7 @@ def _find_work(statement: ast.stmt) -> Iterator[Finding]:
         handlers = [inner for handler in statement.handlers for inner in handler.body]
         for inner in statement.body + handlers + statement.orelse + statement.finalbody:
             yield from _find_work(inner)
-    elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+    elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         yield from _find_working_calls(statement)
     elif isinstance(statement, ast.Expr) and isinstance(get_literal(statement.value), str):
         return  # a docstring
