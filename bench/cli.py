@@ -19,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports wrong usage as the harness's own error, in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise _ArgumentError("{} (see {} --help)".format(message, self.prog))
+        raise _ArgumentError(f"{message} (see {self.prog} --help)")
 
 
 class _ArgumentError(BenchError):
@@ -62,7 +62,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         _print_error("interrupted")
         return 130
     except BrokenPipeError:
-        # The reader of our output went away, as in "| head"; keep the interpreter's last flush quiet.
+        # The reader of our output went away, as in "| head"; keep the last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

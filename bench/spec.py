@@ -98,7 +98,10 @@ class RunSpec:
     )
     learning_rate: float = _setting(1e-3, "float", "peak learning rate", minimum=0.0)
     warmup_steps: Optional[int] = _setting(
-        None, "int", "steps of linear learning-rate warm-up; a tenth of the steps if absent", minimum=0
+        None,
+        "int",
+        "steps of linear learning-rate warm-up; a tenth of the steps if absent",
+        minimum=0,
     )
     optimizer: str = _setting("adam", "str", "optimiser", choices=("adam", "lamb"))
     precision: str = _setting(
@@ -129,7 +132,7 @@ class RunSpec:
             ValueError: when the spec still holds a sweep.
         """
         if len(self.cards) != 1:
-            raise ValueError("a sweep has no single card count: {}".format(self.cards))
+            raise ValueError(f"a sweep has no single card count: {self.cards}")
         return self.cards[0]
 
     @property
@@ -203,17 +206,17 @@ def read_spec_file(path: Path) -> Layer:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("cannot read spec file {}: {}".format(source, error)) from error
+        raise UsageError(f"cannot read spec file {source}: {error}") from error
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        line = " line {}".format(where.line + 1) if where else ""
-        raise UsageError("spec file {}{} is not valid YAML".format(source, line)) from error
+        line = f" line {where.line + 1}" if where else ""
+        raise UsageError(f"spec file {source}{line} is not valid YAML") from error
     if loaded is None:
         loaded = {}
     if not isinstance(loaded, dict):
-        raise UsageError("spec file {} must be a mapping of settings".format(source))
+        raise UsageError(f"spec file {source} must be a mapping of settings")
     return source, flatten_mapping(source, loaded)
 
 
@@ -225,11 +228,11 @@ def parse_assignment(text: str) -> Tuple[str, Any]:
     """
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise UsageError("--set wants key=value, got {!r}".format(text))
+        raise UsageError(f"--set wants key=value, got {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UsageError("--set {}: the value is not valid YAML".format(key)) from error
+        raise UsageError(f"--set {key}: the value is not valid YAML") from error
 
 
 def flatten_mapping(source: str, mapping: Mapping[Any, Any], prefix: str = "") -> Dict[str, Any]:
@@ -241,7 +244,7 @@ def flatten_mapping(source: str, mapping: Mapping[Any, Any], prefix: str = "") -
     flat: Dict[str, Any] = {}
     for key, value in mapping.items():
         if not isinstance(key, str):
-            raise UsageError("{}: key {!r} is not a word".format(source, key))
+            raise UsageError(f"{source}: key {key!r} is not a word")
         if isinstance(value, Mapping):
             flat.update(flatten_mapping(source, value, prefix + key + "."))
         else:
@@ -252,11 +255,11 @@ def flatten_mapping(source: str, mapping: Mapping[Any, Any], prefix: str = "") -
 def suggest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean X?"`` when a known word is near, else an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1)
-    return "; did you mean {!r}?".format(near[0]) if near else ""
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _unknown_key_message(source: str, key: str, settings: Mapping[str, Any]) -> str:
-    return "{}: unknown key {!r}{}".format(source, key, suggest(key, settings))
+    return f"{source}: unknown key {key!r}{suggest(key, settings)}"
 
 
 def _check_together(spec: RunSpec) -> None:
@@ -264,29 +267,26 @@ def _check_together(spec: RunSpec) -> None:
         raise UsageError("--cards names a count twice: {}".format(",".join(map(str, spec.cards))))
     if spec.iterations_per_loop and spec.steps % spec.iterations_per_loop:
         raise UsageError(
-            "steps ({}) must be a multiple of iterations_per_loop ({})".format(
-                spec.steps, spec.iterations_per_loop
-            )
+            f"steps ({spec.steps}) must be a multiple of iterations_per_loop "
+            f"({spec.iterations_per_loop})"
         )
     if spec.max_predictions > spec.seq_length - 3:
         raise UsageError(
-            "max_predictions ({}) must leave room for [CLS] and two [SEP] in seq_length ({})".format(
-                spec.max_predictions, spec.seq_length
-            )
+            f"max_predictions ({spec.max_predictions}) must leave room for [CLS] and two [SEP] "
+            f"in seq_length ({spec.seq_length})"
         )
     if spec.warmup_steps is not None and spec.warmup_steps > spec.steps:
-        raise UsageError(
-            "warmup_steps ({}) is larger than steps ({})".format(spec.warmup_steps, spec.steps)
-        )
+        raise UsageError(f"warmup_steps ({spec.warmup_steps}) is larger than steps ({spec.steps})")
 
 
 def _parse_value(source: str, key: str, raw: Any, setting: Mapping[str, Any]) -> Any:
     if raw is None:
         if setting["default"] is None:
             return None
-        raise UsageError("{}: {} needs a value".format(source, key))
-    value = _PARSERS[setting["kind"]](source, key, raw)
-    for number in value if setting["kind"] == "ints" else (value,):
+        raise UsageError(f"{source}: {key} needs a value")
+    value: Any = _PARSERS[setting["kind"]](source, key, raw)
+    numbers: Iterable[Any] = value if setting["kind"] == "ints" else (value,)
+    for number in numbers:
         _check_bounds(source, key, number, setting)
     choices = setting["choices"]
     if choices and value not in choices:
@@ -299,13 +299,13 @@ def _parse_value(source: str, key: str, raw: Any, setting: Mapping[str, Any]) ->
 def _check_bounds(source: str, key: str, number: Any, setting: Mapping[str, Any]) -> None:
     low, high = setting["minimum"], setting["maximum"]
     if low is not None and number < low:
-        raise UsageError("{}: {} must be at least {:g}, got {}".format(source, key, low, number))
+        raise UsageError(f"{source}: {key} must be at least {low:g}, got {number}")
     if high is not None and number > high:
-        raise UsageError("{}: {} must be at most {:g}, got {}".format(source, key, high, number))
+        raise UsageError(f"{source}: {key} must be at most {high:g}, got {number}")
 
 
 def _wrong_type(source: str, key: str, wanted: str, raw: Any) -> UsageError:
-    return UsageError("{}: {} must be {}, got {!r}".format(source, key, wanted, raw))
+    return UsageError(f"{source}: {key} must be {wanted}, got {raw!r}")
 
 
 def _parse_int(source: str, key: str, raw: Any) -> int:

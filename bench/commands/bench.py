@@ -13,7 +13,7 @@ from bench.export.server import LOOPBACK, MetricsServer
 from bench.results.model import RunResult
 from bench.session.signals import SignalCatcher
 from bench.session.sweep import Sweep, open_sweep
-from bench.spec import Layer, RunSpec, build_spec, list_settings, parse_assignment, read_spec_file
+from bench.spec import Layer, build_spec, list_settings, parse_assignment, read_spec_file
 from bench.views.tables import FORMATS, render_report
 
 NAME = "bench"
@@ -119,7 +119,7 @@ def _list_layers(arguments: argparse.Namespace) -> Iterator[Layer]:
         value = getattr(arguments, key)
         if value is not None:
             if value == "":
-                raise UsageError("{} needs a value".format(flag))
+                raise UsageError(f"{flag} needs a value")
             said[key] = value
     yield "command line", said
     yield "--set", dict(parse_assignment(text) for text in arguments.assignments)
@@ -132,7 +132,7 @@ def _serve_metrics(arguments: argparse.Namespace, sweep: Sweep) -> Iterator[None
         return
     collector = LiveCollector(sweep.get_snapshot)
     with MetricsServer(collector, arguments.metrics_port, arguments.metrics_address) as server:
-        sweep.note("metrics: {}".format(server.url))
+        sweep.note(f"metrics: {server.url}")
         yield
 
 

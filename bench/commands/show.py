@@ -18,7 +18,10 @@ SUMMARY = "print the table of stored results"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument(
-        "runs", nargs="*", metavar="RUN", help="run folders or result files; the last session if none"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="run folders or result files; the last session if none",
     )
     parser.add_argument("--all", action="store_true", help="every run under the results directory")
     parser.add_argument(
@@ -42,9 +45,7 @@ def _select(arguments: argparse.Namespace) -> List[RunResult]:
         return read_results(Path(run) for run in arguments.runs)
     folders = list_run_directories(Path(arguments.output))
     if not folders:
-        raise DataError(
-            "no results under {}; make some with 'ascend-bert bench'".format(arguments.output)
-        )
+        raise DataError(f"no results under {arguments.output}; make some with 'ascend-bert bench'")
     results = read_results(folders)
     if arguments.all:
         return results

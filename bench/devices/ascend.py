@@ -40,14 +40,14 @@ class AscendBackend(Backend):
         """Counts ``davinciN`` nodes and asks the trainer's interpreter for ``npu_bridge``."""
         devices = list_device_ids(self._device_root)
         if not devices:
-            return Availability(False, 0, "no {}/davinci* device".format(self._device_root))
+            return Availability(False, 0, f"no {self._device_root}/davinci* device")
         if not has_npu_bridge(self._python):
             return Availability(
                 False,
                 len(devices),
-                "{} device(s), but {} finds no npu_bridge".format(len(devices), self._python),
+                f"{len(devices)} device(s), but {self._python} finds no npu_bridge",
             )
-        return Availability(True, len(devices), "{} device(s) and npu_bridge".format(len(devices)))
+        return Availability(True, len(devices), f"{len(devices)} device(s) and npu_bridge")
 
     def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
         """Takes the first devices by id; one process per device."""
@@ -55,15 +55,11 @@ class AscendBackend(Backend):
         n_local = min(spec.n_cards, CARDS_PER_SERVER)
         if len(devices) < n_local:
             raise BackendUnavailableError(
-                "{} cards asked, {} found under {}".format(
-                    spec.n_cards, len(devices), self._device_root
-                )
+                f"{spec.n_cards} cards asked, {len(devices)} found under {self._device_root}"
             )
         if spec.n_cards > CARDS_PER_SERVER:
             raise BackendUnavailableError(
-                "{} cards need several hosts; one host has {}".format(
-                    spec.n_cards, CARDS_PER_SERVER
-                )
+                f"{spec.n_cards} cards need several hosts; one host has {CARDS_PER_SERVER}"
             )
         placements = tuple(
             Placement(rank=rank, device=devices[rank], cores=None) for rank in range(spec.n_cards)
@@ -83,7 +79,7 @@ class AscendBackend(Backend):
             raise BackendUnavailableError(
                 "{} Ascend cards need a rank table, {}; name one with --set rank_table=FILE "
                 "or RANK_TABLE_FILE".format(
-                    spec.n_cards, "{} is not a file".format(table) if table else "none is given"
+                    spec.n_cards, f"{table} is not a file" if table else "none is given"
                 )
             )
         return {"rank_table": os.path.abspath(table)}

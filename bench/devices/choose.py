@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from bench.devices.ascend import AscendBackend
 from bench.devices.base import Backend
@@ -45,14 +45,14 @@ def choose_backend(name: str, backends: Dict[str, Backend]) -> Tuple[Backend, st
         found = backends[name].probe()
         if not found.available:
             raise BackendUnavailableError(
-                "backend {} was asked for and is not there: {}".format(name, found.reason)
+                f"backend {name} was asked for and is not there: {found.reason}"
             )
-        return backends[name], "backend {} as asked: {}".format(name, found.reason)
-    passed_over = []
+        return backends[name], f"backend {name} as asked: {found.reason}"
+    passed_over: List[Tuple[str, str]] = []
     for candidate in AUTO_ORDER:
         found = backends[candidate].probe()
         if found.available:
             why = found.reason + "".join("; not {}: {}".format(*item) for item in passed_over)
-            return backends[candidate], "backend {} chosen: {}".format(candidate, why)
+            return backends[candidate], f"backend {candidate} chosen: {why}"
         passed_over.append((candidate, found.reason))
     raise BackendUnavailableError("no backend is available")

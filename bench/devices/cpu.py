@@ -20,7 +20,7 @@ class CpuBackend(Backend):
     def probe(self) -> Availability:
         """CPU cores are always there; the trainer's software is checked when it is launched."""
         n_cores = len(list_usable_cores())
-        return Availability(True, n_cores, "{} CPU core(s) usable".format(n_cores))
+        return Availability(True, n_cores, f"{n_cores} CPU core(s) usable")
 
     def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
         """Pins each rank to its share; see :func:`share_cores`."""
@@ -31,7 +31,7 @@ class CpuBackend(Backend):
         if spec.n_cards == 1:
             return {}
         ports = find_free_ports(spec.n_cards)
-        return {"workers": ",".join("127.0.0.1:{}".format(port) for port in ports)}
+        return {"workers": ",".join(f"127.0.0.1:{port}" for port in ports)}
 
     def build_rank_environment(
         self, spec: RunSpec, allocation: Allocation, rank: int, shared: Mapping[str, str]

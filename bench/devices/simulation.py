@@ -61,8 +61,8 @@ def simulate_loops(spec: RunSpec, rank: int, iterations_per_loop: int) -> Iterat
     """
     settings = spec.simulated
     step_seconds = compute_true_step_seconds(spec)
-    times = random.Random("times {}".format(spec.random_seed))
-    losses = random.Random("losses {} {}".format(spec.random_seed, rank))
+    times = random.Random(f"times {spec.random_seed}")
+    losses = random.Random(f"losses {spec.random_seed} {rank}")
     for index in range(spec.steps // iterations_per_loop):
         noise = max(-0.9, times.gauss(0.0, settings.noise_ratio))
         seconds = iterations_per_loop * step_seconds * (1.0 + noise)

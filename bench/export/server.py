@@ -50,9 +50,7 @@ class MetricsServer:
             )
         except (OSError, OverflowError) as error:
             raise PortError(
-                "cannot serve metrics on {}:{}: {}; choose another --metrics-port".format(
-                    address, port, error
-                )
+                f"cannot serve metrics on {address}:{port}: {error}; choose another --metrics-port"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, daemon=True
@@ -63,9 +61,9 @@ class MetricsServer:
     def url(self) -> str:
         """Where the metrics are."""
         host, port = self._server.server_address[:2]
-        return "http://{}:{}/metrics".format(host, port)
+        return f"http://{host!s}:{port}/metrics"
 
-    def __enter__(self) -> "MetricsServer":
+    def __enter__(self) -> MetricsServer:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -26,7 +26,7 @@ _EXIT_CODES = {64: 2, 65: 7, 69: 6, 74: 6}
 
 
 def find_cache_directory() -> Path:
-    """``$ASCEND_BERT_CACHE``, else ``$XDG_CACHE_HOME/ascend-bert``, else ``~/.cache/ascend-bert``."""
+    """``$ASCEND_BERT_CACHE``, else ``ascend-bert`` in the user's cache folder (XDG)."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named)
@@ -71,8 +71,8 @@ def check_trainer_installed() -> None:
     """
     if find_trainer_folder() is None:
         raise BackendUnavailableError(
-            "the trainer package {!r} is not installed, so no data can be made; "
-            "give a directory with --data".format(TRAINER_PACKAGE)
+            f"the trainer package {TRAINER_PACKAGE!r} is not installed, so no data can be made; "
+            "give a directory with --data"
         )
 
 
@@ -92,29 +92,28 @@ def _use_directory(directory: Path) -> Dict[str, str]:
 def _make_synthetic(spec: RunSpec, python: str, note: Callable[[str], None]) -> Path:
     flags: List[str] = [
         "--cache_dir={}".format(find_cache_directory() / "data"),
-        "--language={}".format(spec.data_language),
-        "--max_seq_length={}".format(spec.seq_length),
-        "--max_predictions_per_seq={}".format(spec.max_predictions),
+        f"--language={spec.data_language}",
+        f"--max_seq_length={spec.seq_length}",
+        f"--max_predictions_per_seq={spec.max_predictions}",
     ]
-    note("preparing the synthetic corpus ({})".format(spec.data_language))
+    note(f"preparing the synthetic corpus ({spec.data_language})")
     try:
         done = subprocess.run(
             [python, "-m", TRAINER_PACKAGE + ".data.synthetic", *flags],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=_TIMEOUT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DataError("the synthetic corpus could not be made: {}".format(error)) from error
+        raise DataError(f"the synthetic corpus could not be made: {error}") from error
     lines = done.stdout.decode("utf-8", "replace").split("\n")
     words = [line for line in lines if line.strip()]
     if done.returncode != 0 or not words:
         problems = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        last = problems[-1] if problems else "exit code {}".format(done.returncode)
+        last = problems[-1] if problems else f"exit code {done.returncode}"
         wrong = UsageError if done.returncode == 64 else DataError
-        raise wrong("the synthetic corpus could not be made: {}".format(last))
+        raise wrong(f"the synthetic corpus could not be made: {last}")
     directory = Path(words[-1].strip())
     check_data_directory(directory / "train")
     return directory
@@ -134,6 +133,6 @@ def run_data_tool(tool: str, flags: Sequence[str]) -> int:
         BackendUnavailableError: the trainer package is not installed.
     """
     check_trainer_installed()
-    module = "{}.data.{}".format(TRAINER_PACKAGE, DATA_TOOLS[tool])
+    module = f"{TRAINER_PACKAGE}.data.{DATA_TOOLS[tool]}"
     done = subprocess.run([sys.executable, "-m", module, *flags], check=False)
     return _EXIT_CODES.get(done.returncode, done.returncode)

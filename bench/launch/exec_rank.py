@@ -21,9 +21,7 @@ def main(arguments: List[str]) -> int:
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        sys.stderr.write(
-            "ERROR: unavailable: cannot start {!r}: {}\n".format(command[0], error.strerror)
-        )
+        sys.stderr.write(f"ERROR: unavailable: cannot start {command[0]!r}: {error.strerror}\n")
     return EXIT_CANNOT_EXECUTE
 
 

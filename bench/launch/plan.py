@@ -103,7 +103,7 @@ def build_plan(
                 argv=tuple(fill_placeholders(word, names) for word in argv),
                 environment={**base, **identity, **special},
                 cores=placement.cores,
-                log_path=run_dir / "logs" / "train_{}.log".format(placement.device),
+                log_path=run_dir / "logs" / f"train_{placement.device}.log",
             )
         )
     return LaunchPlan(tuple(ranks), working_directory)

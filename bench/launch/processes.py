@@ -31,7 +31,7 @@ class RankProcess:
     """
 
     plan: RankPlan
-    popen: "subprocess.Popen[bytes]"
+    popen: subprocess.Popen[bytes]
     started_at: float
     ended_at: Optional[float] = None
     stopped_by_us: bool = False
@@ -50,7 +50,7 @@ class RankGroup:
         self._stop_timeout_seconds = stop_timeout_seconds
         self.ranks: List[RankProcess] = []
 
-    def __enter__(self) -> "RankGroup":
+    def __enter__(self) -> RankGroup:
         try:
             for rank in self._plan.ranks:
                 self.ranks.append(_start_rank(rank, self._plan.working_directory))
@@ -93,7 +93,7 @@ class RankGroup:
             self.poll()
         for rank in self.running:
             if note is not None:
-                note("rank {} did not end on SIGTERM; killing it".format(rank.plan.rank))
+                note(f"rank {rank.plan.rank} did not end on SIGTERM; killing it")
             _signal_group(rank, signal.SIGKILL)
             rank.popen.wait()
         self.poll()
@@ -120,9 +120,7 @@ def _start_rank(plan: RankPlan, working_directory: os.PathLike) -> RankProcess:
                 start_new_session=True,
             )
     except OSError as error:
-        raise InfrastructureError(
-            "rank {} cannot be started: {}".format(plan.rank, error)
-        ) from error
+        raise InfrastructureError(f"rank {plan.rank} cannot be started: {error}") from error
     return RankProcess(plan=plan, popen=popen, started_at=time.time())
 
 

@@ -45,9 +45,9 @@ def read_model_config(model: str) -> Dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError("model config {} cannot be read: {}".format(path, error)) from error
+        raise UsageError(f"model config {path} cannot be read: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("vocab_size"), int):
-        raise UsageError("model config {} is not a BERT config: no vocab_size".format(path))
+        raise UsageError(f"model config {path} is not a BERT config: no vocab_size")
     return config
 
 
@@ -87,12 +87,12 @@ def check_trainer_python(python: str, module: str = "tensorflow") -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendUnavailableError(
-            "trainer interpreter {} does not run: {}".format(python, error)
+            f"trainer interpreter {python} does not run: {error}"
         ) from error
     if done.returncode != 0:
         raise BackendUnavailableError(
-            "{} finds no {}; install the extra 'cpu' (Python 3.7) or name another interpreter "
-            "with --set trainer_python=PATH".format(python, module)
+            f"{python} finds no {module}; install the extra 'cpu' (Python 3.7) or name another "
+            "interpreter with --set trainer_python=PATH"
         )
 
 
@@ -136,7 +136,7 @@ def build_trainer_argv(
         "do_eval": "false",
     }
     flags.update(_PRECISION_FLAGS[spec.precision])
-    words = ["--{}={}".format(name, value) for name, value in flags.items()]
+    words = [f"--{name}={value}" for name, value in flags.items()]
     module = TRAINER_PACKAGE + ".pretrain"
     return [python or sys.executable, "-m", module, *words, *spec.trainer_options]
 
@@ -171,15 +171,15 @@ def check_data_directory(directory: Path) -> List[Path]:
     """
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
-        raise DataError("data directory {} {}".format(directory, what))
+        raise DataError(f"data directory {directory} {what}")
     try:
         files = sorted(path for path in directory.glob("*.tfrecord*") if path.is_file())
     except OSError as error:
-        raise DataError("data directory {} cannot be read: {}".format(directory, error)) from error
+        raise DataError(f"data directory {directory} cannot be read: {error}") from error
     if not files:
         raise DataError(
-            "data directory {} holds no *.tfrecord file; make some with "
-            "'ascend-bert data synth'".format(directory)
+            f"data directory {directory} holds no *.tfrecord file; make some with "
+            "'ascend-bert data synth'"
         )
     for path in files:
         _check_first_record(path)
@@ -193,10 +193,10 @@ def _check_first_record(path: Path) -> None:
         with path.open("rb") as stream:
             header = stream.read(12)
     except OSError as error:
-        raise DataError("record file {} cannot be read: {}".format(path, error)) from error
+        raise DataError(f"record file {path} cannot be read: {error}") from error
     length = int.from_bytes(header[:8], "little")
     if len(header) < 12 or length == 0 or 16 + length > size:
         raise DataError(
-            "record file {} is corrupt at byte 0: no whole TFRecord of {} bytes; "
-            "make it again".format(path, length)
+            f"record file {path} is corrupt at byte 0: no whole TFRecord of {length} bytes; "
+            "make it again"
         )

@@ -6,8 +6,8 @@ import math
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from bench.catalogue import METRICS
+from bench.measure.figures import Measurement
 from bench.measure.intervals import STEADY, Interval, LossRecord
-from bench.results.model import Measurement
 
 FINAL_REPORTS = 10
 """The loss at the end is the mean of so many last reports of each rank."""
@@ -90,7 +90,7 @@ def compute_weighted_quantile(
 def estimate_final_losses(ranks: Sequence[Sequence[LossRecord]]) -> Dict[str, Measurement]:
     """Mean of the last reports of every rank, for each of the three losses."""
     last = [record for losses in ranks for record in losses[-FINAL_REPORTS:]]
-    window = "the last {} reports of each rank".format(FINAL_REPORTS)
+    window = f"the last {FINAL_REPORTS} reports of each rank"
     columns: Dict[str, List[Optional[float]]] = {
         "final_mlm_loss": [record.mlm for record in last],
         "final_nsp_loss": [record.nsp for record in last],

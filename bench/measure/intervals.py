@@ -106,7 +106,7 @@ def build_intervals(track: RankTrack) -> List[Interval]:
     steps_before = _steps_of_losses(track.losses)
     pairs = _pair(track.rates, track.losses, steps_before)
     common = _most_common([steps for steps in steps_before if steps])
-    intervals = []
+    intervals: List[Interval] = []
     previous_line = -1
     for rate, loss_index in pairs:
         loss = None if loss_index is None else track.losses[loss_index]
@@ -142,12 +142,20 @@ def _time_of(
 
 
 def _steps_of_losses(losses: Sequence[LossRecord]) -> List[Optional[int]]:
-    """Steps since the previous loss line; None on the first and where the step went back."""
+    """Steps of each loss line's interval; None on the first and where the step went back.
+
+    The seconds of a loss line count from the line before it, also when that one was lost from the
+    log; so a gain of several times the usual one means lost lines, and the interval is the usual.
+    """
     steps: List[Optional[int]] = []
     for index, loss in enumerate(losses):
         gained = loss.step - losses[index - 1].step if index else 0
         steps.append(gained if gained > 0 else None)
-    return steps
+    usual = _most_common([gained for gained in steps if gained])
+    return [
+        usual if gained and usual and gained > usual and gained % usual == 0 else gained
+        for gained in steps
+    ]
 
 
 def _pair(
@@ -183,9 +191,7 @@ def _pair(
     return [(rate, index) for _, rate, index in pairs]
 
 
-def _disagreement(
-    rate: RateRecord, loss: LossRecord, steps: Optional[int]
-) -> Optional[float]:
+def _disagreement(rate: RateRecord, loss: LossRecord, steps: Optional[int]) -> Optional[float]:
     """How far the two are apart in seconds; None when they cannot be the same interval."""
     if loss.seconds is None or rate.steps_per_second <= 0.0:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from bench.catalogue import RUN_STATES
 
@@ -111,7 +111,7 @@ class LiveRun:
     def set_state(self, state: str) -> None:
         """Moves the run to a state of :data:`bench.catalogue.RUN_STATES`."""
         if state not in RUN_STATES:
-            raise ValueError("unknown run state {!r}".format(state))
+            raise ValueError(f"unknown run state {state!r}")
         with self._lock:
             self._state = state
 
@@ -170,7 +170,7 @@ class LiveRun:
             ranks = tuple(self._ranks[rank] for rank in range(self._facts.world_size))
             return RunSnapshot(self._facts, self._state, ranks)
 
-    def _change(self, rank: int, **changes: object) -> None:
+    def _change(self, rank: int, **changes: Any) -> None:
         with self._lock:
             self._ranks[rank] = replace(self._ranks[rank], **changes)
 

@@ -21,9 +21,7 @@ def compute_scaling_efficiency(
     """
     measured = {n: value for n, value in throughput.items() if value}
     if not measured:
-        return {n: None for n in throughput}
+        return dict.fromkeys(throughput)
     base = min(measured)
     per_card = measured[base] / base
-    return {
-        n: (measured[n] / n / per_card if n in measured else None) for n in throughput
-    }
+    return {n: (measured[n] / n / per_card if n in measured else None) for n in throughput}

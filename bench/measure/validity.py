@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Mapping, Optional, Sequence
 
+from bench.measure.figures import Check
 from bench.measure.intervals import STEADY, Interval, LossRecord
-from bench.results.model import Check
 
 MINIMUM_INTERVALS = 1
 
@@ -33,7 +33,7 @@ def check_steps_reached(last_steps: Sequence[Optional[int]], steps: Optional[int
 
 def check_exit_codes(exit_codes: Mapping[int, Optional[int]]) -> Check:
     """Every rank process ended by itself and well."""
-    bad = ["rank {}: {}".format(rank, code) for rank, code in sorted(exit_codes.items()) if code]
+    bad = [f"rank {rank}: {code}" for rank, code in sorted(exit_codes.items()) if code]
     return Check("exit codes", not bad, ", ".join(bad) or "all 0", "all 0")
 
 
@@ -48,7 +48,7 @@ def check_losses_finite(ranks: Sequence[Sequence[LossRecord]]) -> Check:
             for value in (record.mlm, record.nsp, record.total)
         )
     )
-    return Check("losses finite", bad == 0, "{} not finite".format(bad), "0 not finite")
+    return Check("losses finite", bad == 0, f"{bad} not finite", "0 not finite")
 
 
 def check_enough_intervals(ranks: Sequence[Sequence[Interval]]) -> Check:
@@ -59,8 +59,6 @@ def check_enough_intervals(ranks: Sequence[Sequence[Interval]]) -> Check:
     return Check(
         "intervals measured",
         fewest >= MINIMUM_INTERVALS,
-        "{} per rank at the least".format(fewest),
-        "at least {}".format(MINIMUM_INTERVALS),
+        f"{fewest} per rank at the least",
+        f"at least {MINIMUM_INTERVALS}",
     )
-
-

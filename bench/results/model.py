@@ -11,39 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from bench.errors import DataError
+from bench.measure.figures import Check, Measurement
 
 SCHEMA_VERSION = 1
 
 STATES = ("running", "finished", "failed")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A figure with what is needed to read it.
-
-    Attributes:
-        value: in ``unit``; None when it could not be measured.
-        unit: unit of ``value``.
-        n: how many observations it rests on.
-        window: which part of the run it covers, in words.
-        reason: why ``value`` is None.
-    """
-
-    value: Optional[float]
-    unit: str
-    n: int
-    window: str
-    reason: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """A validity check with its figure."""
-
-    name: str
-    passed: bool
-    found: str
-    wanted: str
 
 
 @dataclass(frozen=True)
@@ -156,21 +128,18 @@ def result_from_dict(plain: Mapping[str, Any], source: str) -> RunResult:
     """
     version = plain.get("schema_version")
     if not isinstance(version, int):
-        raise DataError("{} is not a result: it has no schema_version".format(source))
+        raise DataError(f"{source} is not a result: it has no schema_version")
     if version > SCHEMA_VERSION:
         raise DataError(
-            "{} has schema version {}, this ascend-bert reads up to {}; use a newer one".format(
-                source, version, SCHEMA_VERSION
-            )
+            f"{source} has schema version {version}, this ascend-bert reads up to "
+            f"{SCHEMA_VERSION}; use a newer one"
         )
     try:
         parts = dict(plain)
         parts["ranks"] = tuple(RankRecord(**rank) for rank in plain["ranks"])
-        parts["summary"] = {
-            key: Measurement(**value) for key, value in plain["summary"].items()
-        }
+        parts["summary"] = {key: Measurement(**value) for key, value in plain["summary"].items()}
         parts["validity"] = tuple(Check(**check) for check in plain["validity"])
         parts["failure"] = Failure(**plain["failure"]) if plain["failure"] else None
         return RunResult(**parts)
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError("{} is not a whole result: {}".format(source, error)) from error
+        raise DataError(f"{source} is not a whole result: {error}") from error

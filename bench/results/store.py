@@ -27,13 +27,13 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 def build_session_id(now_seconds: float) -> str:
     """Identity of one command: UTC time to the second and four random hexadecimal digits."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_seconds))
-    return "{}-{}".format(stamp, secrets.token_hex(2))
+    return f"{stamp}-{secrets.token_hex(2)}"
 
 
 def build_run_id(session_id: str, model: str, backend: str, n_cards: int, repeat: int) -> str:
     """Identity of one run, readable and safe as a file name and as a metric label."""
     safe_model = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem).strip("-.") or "model"
-    return "{}-{}-{}-{}p-r{}".format(session_id, safe_model[:40], backend, n_cards, repeat)
+    return f"{session_id}-{safe_model[:40]}-{backend}-{n_cards}p-r{repeat}"
 
 
 def check_run_id(run_id: str) -> None:
@@ -43,7 +43,7 @@ def check_run_id(run_id: str) -> None:
         DataError: not a plain file name.
     """
     if not _RUN_ID.match(run_id):
-        raise DataError("{!r} is not a run id".format(run_id))
+        raise DataError(f"{run_id!r} is not a run id")
 
 
 def create_output_directory(output: Path) -> Path:
@@ -55,14 +55,12 @@ def create_output_directory(output: Path) -> Path:
     runs = output / "runs"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        probe = runs / ".write-probe-{}".format(secrets.token_hex(4))
+        probe = runs / f".write-probe-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OutputError(
-            "cannot write results under {}: {}; choose another --output".format(
-                output, error.strerror
-            )
+            f"cannot write results under {output}: {error.strerror}; choose another --output"
         ) from error
     return runs
 
@@ -79,7 +77,7 @@ def create_run_directory(runs: Path, run_id: str) -> Path:
         folder.mkdir()
         (folder / "logs").mkdir()
     except OSError as error:
-        raise OutputError("cannot make {}: {}".format(folder, error.strerror)) from error
+        raise OutputError(f"cannot make {folder}: {error.strerror}") from error
     return folder
 
 
@@ -106,7 +104,7 @@ def write_text_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: the text could not be written; no temporary file is left.
     """
-    temporary = path.with_name(".{}.{}.{}".format(path.name, os.getpid(), secrets.token_hex(4)))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
             stream.write(text)
@@ -116,7 +114,7 @@ def write_text_atomically(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise OutputError("cannot write {}: {}".format(path, error.strerror)) from error
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def read_result(path: Path) -> RunResult:
@@ -130,11 +128,11 @@ def read_result(path: Path) -> RunResult:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError("cannot read result {}: {}".format(path, error.strerror)) from error
+        raise DataError(f"cannot read result {path}: {error.strerror}") from error
     except ValueError as error:
-        raise DataError("{} is not JSON: {}".format(path, error)) from error
+        raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(plain, dict):
-        raise DataError("{} is not a result".format(path))
+        raise DataError(f"{path} is not a result")
     return result_from_dict(_decode_floats(plain), str(path))
 
 

@@ -31,11 +31,11 @@ def diagnose_failure(ended: Sequence[RankProcess]) -> Optional[Failure]:
     number, code = first.plan.rank, first.exit_code
     assert code is not None
     if code < 0:
-        message = "rank {} was killed by {}".format(number, describe_signal(-code))
+        message = f"rank {number} was killed by {describe_signal(-code)}"
         return Failure("trainer", message, number, code)
     line = find_error_line(first.plan.log_path)
     message = "rank {} exited with code {}: {}".format(
-        number, code, line or "see {}".format(first.plan.log_path)
+        number, code, line or f"see {first.plan.log_path}"
     )
     return Failure(_KIND_BY_EXIT_CODE.get(code, "trainer"), message, number, code)
 
@@ -43,9 +43,9 @@ def diagnose_failure(ended: Sequence[RankProcess]) -> Optional[Failure]:
 def describe_signal(number: int) -> str:
     """``SIGKILL (9)``; just the number for one without a name."""
     try:
-        return "{} ({})".format(signal.Signals(number).name, number)
+        return f"{signal.Signals(number).name} ({number})"
     except ValueError:
-        return "signal {}".format(number)
+        return f"signal {number}"
 
 
 def find_error_line(log_path: Path) -> Optional[str]:

@@ -78,9 +78,8 @@ class Progress:
         self._shown_at = time.monotonic()
         self._shown_step = snapshot.step
         self.note(
-            "{}: step {}/{} {}".format(
-                self._label, snapshot.step, snapshot.facts.steps, describe_snapshot(snapshot)
-            )
+            f"{self._label}: step {snapshot.step}/{snapshot.facts.steps} "
+            + describe_snapshot(snapshot)
         )
 
 
@@ -89,17 +88,17 @@ def describe_snapshot(snapshot: RunSnapshot) -> str:
     parts = [snapshot.state]
     rate = snapshot.steps_per_second
     if rate:
-        parts.append("{:.4g} steps/s".format(rate))
+        parts.append(f"{rate:.4g} steps/s")
     for name, loss in (
         ("mlm", snapshot.mlm_loss),
         ("nsp", snapshot.nsp_loss),
         ("loss", snapshot.total_loss),
     ):
         if loss is not None:
-            parts.append("{} {:.4g}".format(name, loss))
+            parts.append(f"{name} {loss:.4g}")
     eta = snapshot.eta_seconds
     if eta is not None and math.isfinite(eta) and snapshot.state == "measuring":
-        parts.append("eta {}".format(render_duration(eta)))
+        parts.append(f"eta {render_duration(eta)}")
     return " ".join(parts)
 
 
@@ -107,7 +106,7 @@ def render_duration(seconds: float) -> str:
     """``1h02m``, ``3m05s`` or ``7s``."""
     whole = int(round(seconds))
     if whole >= 3600:
-        return "{}h{:02d}m".format(whole // 3600, whole % 3600 // 60)
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     if whole >= 60:
-        return "{}m{:02d}s".format(whole // 60, whole % 60)
-    return "{}s".format(whole)
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole}s"

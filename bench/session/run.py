@@ -111,10 +111,10 @@ def _launch_and_watch(
                 failure = Failure(interruption.kind, str(interruption))
             if failure is None and deadline is not None and time.monotonic() > deadline:
                 failure = Failure(
-                    "stalled", "the run took longer than {:g} s".format(spec.run_timeout_seconds)
+                    "stalled", f"the run took longer than {spec.run_timeout_seconds:g} s"
                 )
         if failure is not None:
-            context.progress.note("{}; ending the other ranks".format(failure.message))
+            context.progress.note(f"{failure.message}; ending the other ranks")
             group.stop(context.progress.note)
         for rank in group.ranks:
             live.set_up(rank.plan.rank, False)
@@ -147,9 +147,7 @@ def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
     )
 
 
-def _build_facts(
-    context: RunContext, allocation: Allocation, iterations_per_loop: int
-) -> RunFacts:
+def _build_facts(context: RunContext, allocation: Allocation, iterations_per_loop: int) -> RunFacts:
     spec = context.spec
     return RunFacts(
         run_id=context.run_id,
@@ -226,4 +224,6 @@ def _build_final_result(
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return (
+        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"
+    )

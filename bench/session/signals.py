@@ -23,7 +23,7 @@ class SignalCatcher:
         self.received: Optional[int] = None
         self._previous: Dict[int, Any] = {}
 
-    def __enter__(self) -> "SignalCatcher":
+    def __enter__(self) -> SignalCatcher:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._handle)
@@ -50,4 +50,4 @@ class SignalCatcher:
 
 def build_interruption(number: int) -> InterruptedRunError:
     """The error that stands for a signal."""
-    return InterruptedRunError("ended by {}".format(signal.Signals(number).name), number)
+    return InterruptedRunError(f"ended by {signal.Signals(number).name}", number)

@@ -91,8 +91,10 @@ class Sweep:
             return {"kind": "simulated"}
         if self.spec.trainer_command:
             given = self.spec.data
-            return {"kind": "trainer's own"} if given is None else prepare_data(
-                self.spec, self.spec.trainer_python, self.note
+            return (
+                {"kind": "trainer's own"}
+                if given is None
+                else prepare_data(self.spec, self.spec.trainer_python, self.note)
             )
         check_trainer_python(self.spec.trainer_python or sys.executable)
         signals.check()
@@ -122,7 +124,7 @@ class Sweep:
             environment=environment,
             inherited=dict(os.environ),
             signals=signals,
-            progress=Progress("{} card(s)".format(n_cards), self.quiet),
+            progress=Progress(f"{n_cards} card(s)", self.quiet),
             set_live=self._set_live,
         )
         return run_once(context)

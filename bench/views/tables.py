@@ -39,7 +39,7 @@ def build_rows(results: Sequence[RunResult]) -> List[Row]:
     count was launched several times the first valid launch stands for it.
     """
     efficiency = _efficiencies(results)
-    rows = []
+    rows: List[Row] = []
     for result in results:
         row: Dict[str, Any] = {
             "run_id": result.run_id,
@@ -67,7 +67,7 @@ def describe_validity(result: RunResult) -> str:
     if result.state == "running":
         return "UNFINISHED"
     if result.failure is not None:
-        return "FAILED: {}".format(result.failure.kind)
+        return f"FAILED: {result.failure.kind}"
     failed = [check.name for check in result.validity if not check.passed]
     return "INVALID: {}".format(", ".join(failed)) if failed else "VALID"
 
@@ -135,7 +135,7 @@ def format_figure(key: str, value: Optional[float]) -> str:
         return str(value)
     digits = METRICS[key].digits
     if key.endswith("_ratio"):
-        return "{:.1f} %".format(100.0 * value)
+        return f"{100.0 * value:.1f} %"
     if key in _IN_MILLISECONDS:
         value *= 1000.0
     if value == 0.0:
@@ -180,22 +180,21 @@ def _notes(results: Sequence[RunResult], rows: Sequence[Row]) -> List[str]:
     notes = []
     windows = sorted({r.summary["steps_per_second"].window for r in results if r.summary})
     if windows:
-        counts = ", ".join("{} at {} card(s)".format(row["intervals"], row["cards"]) for row in rows)
-        notes.append("steps/s = steps ÷ time over {}; intervals: {}.".format(windows[0], counts))
+        counts = ", ".join(
+            "{} at {} card(s)".format(row["intervals"], row["cards"]) for row in rows
+        )
+        notes.append(f"steps/s = steps ÷ time over {windows[0]}; intervals: {counts}.")
     if any(row["oversubscribed"] for row in rows):
         notes.append("* more cards than cores: ranks share cores, rates do not compare.")
     for result in results:
         if result.failure is not None:
-            notes.append("{} card(s): {}".format(result.n_cards, result.failure.message))
+            notes.append(f"{result.n_cards} card(s): {result.failure.message}")
         for check in result.validity:
             if not check.passed:
                 notes.append(
-                    "{} card(s): {}: found {}, wanted {}".format(
-                        result.n_cards, check.name, check.found, check.wanted
-                    )
+                    f"{result.n_cards} card(s): {check.name}: "
+                    f"found {check.found}, wanted {check.wanted}"
                 )
     if all(result.state == "finished" for result in results):
         notes.append("One launch per row: differences between launches are not measured here.")
     return notes
-
-

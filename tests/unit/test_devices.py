@@ -85,7 +85,7 @@ def test_device_nodes_are_counted_in_order(tmp_path):
 
 def _fake_python(tmp_path, exit_code):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexit {}\n".format(exit_code), encoding="utf-8")
+    python.write_text(f"#!/bin/sh\nexit {exit_code}\n", encoding="utf-8")
     python.chmod(0o755)
     return str(python)
 
@@ -95,7 +95,7 @@ def test_ascend_needs_devices_and_the_adapter(tmp_path):
     dev.mkdir()
     with_bridge, without = _fake_python(tmp_path, 0), None
     assert AscendBackend(str(dev), with_bridge).probe() == Availability(
-        False, 0, "no {}/davinci* device".format(dev)
+        False, 0, f"no {dev}/davinci* device"
     )
     (dev / "davinci0").touch()
     assert AscendBackend(str(dev), with_bridge).probe().available
@@ -107,7 +107,7 @@ def test_ascend_needs_devices_and_the_adapter(tmp_path):
 
 def test_ascend_takes_no_more_cards_than_there_are(tmp_path):
     for device in (4, 5, 6, 7):
-        (tmp_path / "davinci{}".format(device)).touch()
+        (tmp_path / f"davinci{device}").touch()
     backend = AscendBackend(str(tmp_path))
     allocation = backend.allocate(_spec(cards="2"), (2,))
     assert [place.device for place in allocation.placements] == [4, 5]
@@ -118,7 +118,7 @@ def test_ascend_takes_no_more_cards_than_there_are(tmp_path):
 def test_several_ascend_cards_need_a_rank_table(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK_TABLE_FILE", raising=False)
     for device in (0, 1):
-        (tmp_path / "davinci{}".format(device)).touch()
+        (tmp_path / f"davinci{device}").touch()
     backend = AscendBackend(str(tmp_path))
     spec = _spec(cards="2")
     allocation = backend.allocate(spec, (2,))
@@ -151,7 +151,7 @@ def test_auto_says_which_and_why(ascend, chosen):
     }
     backend, reason = choose_backend("auto", backends)
     assert backend.name == chosen
-    assert reason.startswith("backend {} chosen".format(chosen))
+    assert reason.startswith(f"backend {chosen} chosen")
     if not ascend:
         assert "not ascend: ascend looked at" in reason
 

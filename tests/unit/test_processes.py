@@ -24,7 +24,7 @@ def _plan(tmp_path, *scripts, cores=None):
             argv=(sys.executable, "-c", script),
             environment=dict(os.environ),
             cores=cores,
-            log_path=tmp_path / "logs" / "train_{}.log".format(rank),
+            log_path=tmp_path / "logs" / f"train_{rank}.log",
         )
         for rank, script in enumerate(scripts)
     )
@@ -129,7 +129,7 @@ def test_exit_code_of_the_trainer_gives_the_kind(tmp_path, code, kind):
         ended = _wait(group)
     failure = diagnose_failure(ended)
     assert failure.kind == kind
-    assert failure.message == "rank 0 exited with code {}: data: f.tfrecord: bad".format(code)
+    assert failure.message == f"rank 0 exited with code {code}: data: f.tfrecord: bad"
 
 
 def test_last_line_stands_in_for_an_error_line(tmp_path):

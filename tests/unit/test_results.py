@@ -43,7 +43,7 @@ def build_result(n_cards=1, per_card=300.0, session="s", **changes):
         "final_total_loss": Measurement(None, "nat", 0, "the last reports", "no report"),
     }
     result = RunResult(
-        run_id="{}-{}p".format(session, n_cards),
+        run_id=f"{session}-{n_cards}p",
         session={"id": session, "index": 0, "cards": [1, 2, 8]},
         state="finished",
         simulated=False,
