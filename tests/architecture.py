@@ -280,8 +280,16 @@ def _find_work(statement: ast.stmt) -> Iterator[Finding]:
         yield statement.lineno, "work at import: put it into a function"
 
 
+def _walk_what_runs(node: ast.AST) -> Iterator[ast.AST]:
+    """Walks like ``ast.walk``, but not into a lambda: its body runs when it is called."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.Lambda):
+            yield from _walk_what_runs(child)
+
+
 def _find_working_calls(statement: ast.stmt) -> Iterator[Finding]:
-    for node in ast.walk(statement):
+    for node in _walk_what_runs(statement):
         if isinstance(node, ast.Call):
             name = get_dotted_name(node.func)
             last = name.split(".")[-1]

@@ -103,6 +103,7 @@ SOUND = [
     ("code from text", "bert/training/model_fn.py", "estimator.eval()\nre.compile('a')"),
     ("files", "bench/logs/reader.py", "x = 1\n" * MAX_LINES),
     ("module-level work", "bench/cli.py", '"""Doc."""\nimport os\n\n\ndef f():\n    os.getpid()'),
+    ("module-level work", "bench/logs/patterns.py", "SHAPES = (Shape(lambda m: m.group(1)),)"),
     ("module-level work", "bench/spec.py", "NAMES = (1,)\nNAMES += (2,)"),
     ("module-level work", "bench/logs/patterns.py", "import re\nSTEP = re.compile('a')"),
     ("module-level work", "bert/model/layers.py", "import math\nSCALE = math.sqrt(2.0)"),
