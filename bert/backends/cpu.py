@@ -1,0 +1,157 @@
+"""The CPU backend: one rank is one process; several ranks meet in TensorFlow's servers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, List, Optional
+
+import tensorflow.compat.v1 as tf
+
+from bert.backends.base import Backend
+from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_barrier
+from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
+from bert.errors import UnavailableError, UsageError
+from bert.optimization.loss_scale import LossScale, LossScaleOptimizer
+
+_LEADER = "/job:worker/replica:0/task:0"
+
+
+class RankRunConfig(tf.estimator.RunConfig):
+    """A run configuration whose session runs on a given server.
+
+    TensorFlow's own takes the master from TF_CONFIG, and then wants a chief and parameter
+    servers; here every rank is the chief of its own variables.
+    """
+
+    def __init__(self, target: str, **kwargs: Any) -> None:
+        self._target = target
+        super().__init__(**kwargs)
+
+    @property
+    def master(self) -> str:
+        """Session target, empty for a session inside this process."""
+        return self._target
+
+
+class CpuBackend(Backend):
+    """TensorFlow's CPU device; ranks are averaged over loopback or network by gRPC."""
+
+    name = "cpu"
+
+    def __init__(self, config: Any, rank: Any) -> None:
+        super().__init__(config, rank)
+        self._server: Optional[tf.train.Server] = None
+
+    def check(self) -> None:
+        """Raises UsageError if several ranks have no addresses to meet at."""
+        if self.rank.rank_size > 1 and not self.rank.workers:
+            raise UsageError(
+                f"environment RANK_SIZE={self.rank.rank_size} on the cpu backend needs TF_CONFIG "
+                "with the host:port of every rank"
+            )
+
+    def start(self) -> None:
+        """Starts this rank's server and takes TF_CONFIG out of the environment."""
+        # Consumed here: tf.estimator would read it too, and refuse a cluster without a chief.
+        os.environ.pop("TF_CONFIG", None)
+        if self.rank.rank_size == 1:
+            return
+        try:
+            self._server = tf.train.Server(
+                tf.train.ClusterSpec({"worker": list(self.rank.workers)}),
+                job_name="worker",
+                task_index=self.rank.rank_id,
+                config=self._build_session_config(),
+            )
+        except tf.errors.OpError as error:
+            address = self.rank.workers[self.rank.rank_id]
+            raise UnavailableError(
+                f"rank {self.rank.rank_id} cannot listen at {address}: {error.message}; "
+                "another process may hold the port"
+            ) from error
+
+    def finish(self) -> None:
+        """Waits until every rank has done its last step."""
+        if self._server is not None:
+            run_barrier(self._server.target, self._build_session_config(), self.rank)
+
+    def build_ops(self) -> Ops:
+        """Returns operators with closed-form or dense gradients, unless flags ask for plain."""
+        return Ops(
+            gelu=fused_gelu if self.config.fused_gelu else plain_gelu,
+            dropout=plain_dropout,
+            gather=dense_gather if self.config.dense_gather else plain_gather,
+        )
+
+    def average_gradients(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:
+        """Averages by one all-reduce of all gradients; nothing to do for a single rank."""
+        if self.rank.rank_size == 1:
+            return optimizer
+        return CollectiveOptimizer(optimizer, self.rank)
+
+    def scale_loss(
+        self, optimizer: tf.train.Optimizer, loss_scale: LossScale
+    ) -> tf.train.Optimizer:
+        """Scales by plain TensorFlow operators."""
+        return LossScaleOptimizer(optimizer, loss_scale)
+
+    def build_hooks(self) -> List[tf.train.SessionRunHook]:
+        """Returns the broadcast of all variables, when there is anyone to send them to."""
+        if self.rank.rank_size == 1:
+            return []
+        return [BroadcastHook(self.rank, self.config.connect_timeout_seconds)]
+
+    def build_train_estimator(self, model_fn: Callable[..., Any]) -> tf.estimator.Estimator:
+        """Returns the estimator of this rank; only rank 0 gets a directory that it may use."""
+        saves = self.saves
+        config = RankRunConfig(
+            target="" if self._server is None else self._server.target,
+            model_dir=self.config.output_dir if saves else _unused_directory(self),
+            # Each rank drops other elements; initial values are those of rank 0 all the same.
+            tf_random_seed=self.config.random_seed + self.rank.rank_id,
+            session_config=self._build_session_config(),
+            save_checkpoints_steps=(self.config.save_checkpoints_steps or None) if saves else None,
+            save_checkpoints_secs=None,
+            keep_checkpoint_max=self.config.keep_checkpoint_max,
+            save_summary_steps=self.config.save_summary_steps if saves else 0,
+            # The model function brings its own hooks for both log lines.
+            log_step_count_steps=None,
+        )
+        return tf.estimator.Estimator(model_fn, config=config)
+
+    def build_eval_estimator(self, model_fn: Callable[..., Any]) -> tf.estimator.Estimator:
+        """Returns an estimator on a session of this process, out of the cluster."""
+        config = RankRunConfig(
+            target="",
+            model_dir=self.config.output_dir,
+            tf_random_seed=self.config.random_seed,
+            session_config=_build_local_session_config(self.config),
+        )
+        return tf.estimator.Estimator(model_fn, config=config)
+
+    def _build_session_config(self) -> tf.ConfigProto:
+        session_config = _build_local_session_config(self.config)
+        if self.rank.rank_size > 1:
+            # A session must not wait for the devices of its peers, only its collectives do.
+            session_config.device_filters.append(f"/job:worker/task:{self.rank.rank_id}")
+            session_config.experimental.collective_group_leader = _LEADER
+        return session_config
+
+
+def _unused_directory(backend: CpuBackend) -> str:
+    """A directory that never exists: an estimator wants a name, this rank has nothing to write."""
+    return os.path.join(backend.config.output_dir, f".rank_{backend.rank.rank_id}_writes_nothing")
+
+
+def _build_local_session_config(config: Any) -> tf.ConfigProto:
+    """Thread pools as large as the set of cores that this process may run on."""
+    n_cores = len(os.sched_getaffinity(0))
+    session_config = tf.ConfigProto(
+        allow_soft_placement=True,
+        intra_op_parallelism_threads=config.n_intra_op_threads or n_cores,
+        inter_op_parallelism_threads=config.n_inter_op_threads
+        or (1 if config.deterministic else n_cores),
+    )
+    if config.use_xla:
+        session_config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+    return session_config

@@ -1,0 +1,86 @@
+"""The training step: gradients, average over ranks, clipping, update."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Sequence
+
+import tensorflow.compat.v1 as tf
+
+from bert.backends.base import Backend
+from bert.optimization.adamw import AdamWeightDecayOptimizer
+from bert.optimization.clipping import clip_by_global_norm, clip_each_by_norm
+from bert.optimization.loss_scale import LossScale
+from bert.optimization.schedule import build_learning_rate
+from bert.train_config import LossScaleConfig, OptimizerConfig
+
+
+class TrainStep(NamedTuple):
+    """One step of training.
+
+    Attributes:
+        train_op: runs the step.
+        learning_rate: scalar float32 of this step's update.
+        loss_scale: scalar float32, or None without scaling.
+        gradient_norm: scalar float32 before clipping, or None when each is clipped by itself.
+    """
+
+    train_op: tf.Operation
+    learning_rate: tf.Tensor
+    loss_scale: Optional[tf.Tensor]
+    gradient_norm: Optional[tf.Tensor]
+
+
+def build_train_step(
+    loss: tf.Tensor,
+    variables: Sequence[tf.Variable],
+    optimizer_config: OptimizerConfig,
+    loss_scale_config: LossScaleConfig,
+    backend: Backend,
+) -> TrainStep:
+    """Builds the step in the order that the field's trainers follow.
+
+    scale the loss → backward pass → average over ranks → unscale → clip → update, or skip it
+    where a gradient is not finite → next loss scale. The global step advances with the update.
+
+    Args:
+        loss: scalar of this rank.
+        variables: what is trained.
+        optimizer_config: optimiser, schedule and clipping.
+        loss_scale_config: how the loss is scaled.
+        backend: averages over ranks and brings the scaling optimiser.
+    """
+    global_step = tf.train.get_or_create_global_step()
+    learning_rate = build_learning_rate(optimizer_config.schedule, global_step)
+    optimizer: tf.train.Optimizer = AdamWeightDecayOptimizer(
+        learning_rate,
+        weight_decay=optimizer_config.weight_decay,
+        beta1=optimizer_config.beta1,
+        beta2=optimizer_config.beta2,
+        epsilon=optimizer_config.epsilon,
+    )
+    optimizer = backend.average_gradients(optimizer)
+    loss_scale = None
+    if loss_scale_config.mode != "off":
+        loss_scale = LossScale(loss_scale_config)
+        optimizer = backend.scale_loss(optimizer, loss_scale)
+
+    pairs = optimizer.compute_gradients(loss, var_list=list(variables))
+    missing = [variable.op.name for gradient, variable in pairs if gradient is None]
+    if missing:
+        raise ValueError(f"no gradient reaches {', '.join(missing)}")
+    gradients = [gradient for gradient, _ in pairs]
+    norm = None
+    if optimizer_config.clip_by_global_norm:
+        gradients, norm = clip_by_global_norm(gradients, optimizer_config.clip_norm)
+    else:
+        gradients = clip_each_by_norm(gradients, optimizer_config.clip_norm)
+
+    # No weight may change while a gradient is still being computed from its old value.
+    with tf.control_dependencies(gradients):
+        train_op = optimizer.apply_gradients(
+            [(gradient, variable) for gradient, (_, variable) in zip(gradients, pairs)],
+            global_step=global_step,
+        )
+    return TrainStep(
+        train_op, learning_rate, None if loss_scale is None else loss_scale.value, norm
+    )

@@ -1,0 +1,149 @@
+"""The model function: features → losses, training step, evaluation metrics, hooks."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List
+
+import tensorflow.compat.v1 as tf
+
+from bert.backends.base import Backend
+from bert.model.encoder import build_bert
+from bert.model.heads import MlmOutputs, NspOutputs, build_mlm_head, build_nsp_head
+from bert.optimization.train_op import TrainStep, build_train_step
+from bert.train_config import TrainConfig
+from bert.training.checkpoints import initialize_from_checkpoint
+from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
+
+Features = Dict[str, tf.Tensor]
+
+
+def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
+    """Returns the model function of pre-training for an Estimator."""
+
+    def model_fn(features: Features, labels: Any, mode: str) -> Any:
+        is_training = mode == tf.estimator.ModeKeys.TRAIN
+        ops = backend.build_ops()
+        outputs = build_bert(
+            features["input_ids"],
+            features["input_mask"],
+            features["segment_ids"],
+            config.bert,
+            is_training,
+            ops,
+            encoder_dtype=config.precision.encoder,
+            pooler_dtype=config.precision.heads,
+        )
+        mlm = build_mlm_head(
+            outputs.sequence,
+            outputs.word_table,
+            features["masked_lm_positions"],
+            features["masked_lm_ids"],
+            features["masked_lm_weights"],
+            config.bert,
+            ops,
+            dtype=config.precision.heads,
+        )
+        nsp = build_nsp_head(
+            outputs.pooled,
+            features["next_sentence_labels"],
+            config.bert,
+            dtype=config.precision.heads,
+        )
+        mlm_loss = tf.identity(mlm.loss, name="mlm_loss")
+        nsp_loss = tf.identity(nsp.loss, name="nsp_loss")
+        total_loss = tf.add(mlm_loss, nsp_loss, name="total_loss")
+        if not is_training:
+            metrics = build_eval_metrics(features, mlm, nsp)
+            return tf.estimator.EstimatorSpec(mode, loss=total_loss, eval_metric_ops=metrics)
+
+        variables = tf.trainable_variables()
+        if config.verbose_logging:
+            for variable in variables:
+                tf.logging.info("  name = %s, shape = %s", variable.name, variable.shape)
+        if config.init_checkpoint and backend.saves:
+            # Other ranks get these values from this one, with all the rest.
+            initialize_from_checkpoint(config.init_checkpoint, variables)
+        step = build_train_step(
+            total_loss, variables, config.optimizer, config.loss_scale, backend
+        )
+        tf.identity(step.learning_rate, name="learning_rate")
+        hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
+        _add_summaries(config, step, mlm_loss, nsp_loss)
+        return tf.estimator.EstimatorSpec(
+            mode, loss=total_loss, train_op=step.train_op, training_hooks=hooks
+        )
+
+    return model_fn
+
+
+def _build_hooks(
+    config: TrainConfig,
+    backend: Backend,
+    step: TrainStep,
+    mlm_loss: tf.Tensor,
+    nsp_loss: tf.Tensor,
+    total_loss: tf.Tensor,
+) -> List[tf.train.SessionRunHook]:
+    """Broadcast first: every hook after it may read variables when the session stands."""
+    hooks = backend.build_hooks()
+    hooks.append(StopAtStep(config.optimizer.schedule.n_train_steps))
+    hooks.append(
+        StepRateHook(config.n_steps_per_loop, config.output_dir if backend.saves else None)
+    )
+    if config.report_loss:
+        # Read after the update, or the line would show the step before or after by chance.
+        with tf.control_dependencies([step.train_op]):
+            reached = tf.identity(tf.train.get_global_step().read_value(), name="step_reached")
+        hooks.append(
+            LossLineHook(
+                {
+                    "global_step": reached,
+                    "masked_lm_loss": mlm_loss,
+                    "next_sentence_loss": nsp_loss,
+                    "total_loss": total_loss,
+                },
+                config.n_steps_per_loss_line,
+                backend.n_steps_per_run,
+            )
+        )
+    if step.loss_scale is not None:
+        hooks.append(
+            LossScaleHook(step.loss_scale, config.n_steps_per_loss_line, backend.n_steps_per_run)
+        )
+    return hooks
+
+
+def _add_summaries(
+    config: TrainConfig, step: TrainStep, mlm_loss: tf.Tensor, nsp_loss: tf.Tensor
+) -> None:
+    if not config.save_summary_steps:
+        return
+    tf.summary.scalar("masked_lm_loss", mlm_loss)
+    tf.summary.scalar("next_sentence_loss", nsp_loss)
+    tf.summary.scalar("learning_rate", step.learning_rate)
+    if step.gradient_norm is not None:
+        tf.summary.scalar("gradient_norm", step.gradient_norm)
+    if step.loss_scale is not None:
+        tf.summary.scalar("loss_scale", step.loss_scale)
+
+
+def build_eval_metrics(features: Features, mlm: MlmOutputs, nsp: NspOutputs) -> Dict[str, Any]:
+    """Returns masked_lm_accuracy, masked_lm_loss, next_sentence_accuracy, next_sentence_loss.
+
+    Masked-word metrics are weighted means over all predictions of the set, so that a batch with
+    few predictions does not count as much as a full one.
+    """
+    weights = tf.reshape(features["masked_lm_weights"], [-1])
+    sentence_labels = tf.reshape(features["next_sentence_labels"], [-1])
+    return {
+        "masked_lm_accuracy": tf.metrics.accuracy(
+            tf.reshape(features["masked_lm_ids"], [-1]),
+            tf.argmax(mlm.logits, axis=-1, output_type=tf.int32),
+            weights=weights,
+        ),
+        "masked_lm_loss": tf.metrics.mean(mlm.per_token_loss, weights=weights),
+        "next_sentence_accuracy": tf.metrics.accuracy(
+            sentence_labels, tf.argmax(nsp.logits, axis=-1, output_type=tf.int32)
+        ),
+        "next_sentence_loss": tf.metrics.mean(nsp.per_example_loss),
+    }
