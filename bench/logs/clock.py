@@ -1,0 +1,104 @@
+"""Time stamps without a year.
+
+The absl prefix holds month, day and time, but no year. A stamp is kept as one integer, the
+microseconds in a calendar of twelve months of 31 days: it orders stamps, survives a turn of the
+year and can be taken apart without loss. Only :func:`compute_wall_seconds` needs a real calendar.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import List, Optional
+
+import numpy as np
+
+NO_STAMP = -(1 << 62)
+DAY = 86_400_000_000
+YEAR = 12 * 31 * DAY
+# A year with a 29 February, for logs that do not tell theirs.
+LEAP_YEAR = 2020
+
+
+def parse_stamp(text: bytes) -> int:
+    """Packs ``0521 19:45:05.731803`` or ``05-21 19:45:05.731803``, already known to be well formed.
+
+    Returns:
+        Microseconds in the calendar of 31-day months, from its 1 January.
+    """
+    day = 3 if text[2:3] == b"-" else 2
+    days = (int(text[:2]) - 1) * 31 + int(text[day : day + 2]) - 1
+    time = text[day + 3 :]
+    seconds = int(time[:2]) * 3600 + int(time[3:5]) * 60 + int(time[6:8])
+    return days * DAY + seconds * 1_000_000 + int(time[9:15])
+
+
+def unwrap_stamps(stamps: np.ndarray, last: int) -> np.ndarray:
+    """Gives each stamp the year that brings it nearest to the one before it.
+
+    Lines of several processes are up to milliseconds out of order, so at New Year the year may have
+    to go back for a line, too.
+
+    Args:
+        stamps: packed stamps in the order of the log, int64 [N], none of them ``NO_STAMP``.
+        last: the unwrapped stamp before them, or ``NO_STAMP``.
+
+    Returns:
+        Unwrapped stamps, int64 [N]; the year of the first stamp of a log is 0.
+    """
+    if not len(stamps):
+        return stamps
+    first = int(stamps[0]) if last == NO_STAMP else last
+    years = _round_half_down(first - first % YEAR, YEAR)
+    moved = stamps + years * YEAR
+    if max(int(moved.max()), first) - min(int(moved.min()), first) < YEAR // 2:
+        return moved
+    unwrapped: List[int] = []
+    for stamp in stamps.tolist():
+        first = unwrap_stamp(stamp, first)
+        unwrapped.append(first)
+    return np.array(unwrapped, dtype=np.int64)
+
+
+def unwrap_stamp(stamp: int, last: int) -> int:
+    """Does the same for a single stamp."""
+    return stamp if last == NO_STAMP else stamp + _round_half_down(last - stamp, YEAR) * YEAR
+
+
+def _round_half_down(value: int, unit: int) -> int:
+    """Nearest whole number of units; of two equally near, the smaller."""
+    return -((unit // 2 - value) // unit)
+
+
+def compute_wall_seconds(stamps: np.ndarray, year: Optional[int]) -> np.ndarray:
+    """Converts unwrapped stamps to seconds since 1 January 00:00 of the log's first year.
+
+    Args:
+        stamps: int64 [N]; ``NO_STAMP`` gives nan.
+        year: the first year of the log. When None, 29 February is taken to exist, so that a log
+            that runs from February into March of an ordinary year has one day too much there.
+
+    Returns:
+        float64 [N]
+    """
+    absent = stamps == NO_STAMP
+    years, rest = np.divmod(np.where(absent, 0, stamps), YEAR)
+    slots, micros = np.divmod(rest, DAY)
+    months, days = np.divmod(slots, 31)
+    starts = np.zeros((0, 12), dtype=np.int64)
+    low = high = 0
+    if len(stamps):
+        low, high = int(years.min()), int(years.max())
+        starts = np.array([_list_month_starts(year, offset) for offset in range(low, high + 1)])
+    first_days = starts[years - low, months]
+    seconds = (first_days + days) * 86_400 + micros / 1e6
+    return np.where(absent, np.nan, seconds)
+
+
+def _list_month_starts(year: Optional[int], offset: int) -> List[int]:
+    """Days from 1 January of the first year to the first of each month, ``offset`` years on."""
+    base = LEAP_YEAR if year is None else year
+    if year is None:
+        shift = offset * 366
+        return [shift + (date(base, m, 1) - date(base, 1, 1)).days for m in range(1, 13)]
+    target = min(max(base + offset, 1), 9999)
+    return [(date(target, m, 1) - date(base, 1, 1)).days for m in range(1, 13)]
