@@ -156,7 +156,9 @@ LIVE_SERIES: Tuple[Series, ...] = (
         ("run_id", "model", "backend", "simulated", "precision", "task", "version"),
         "Facts of the run; always 1.",
     ),
-    _series("run_state", "gauge", ("state",), "1 for the state that the run is in, 0 for the rest."),
+    _series(
+        "run_state", "gauge", ("state",), "1 for the state that the run is in, 0 for the rest."
+    ),
     _series("run_start_timestamp_seconds", "gauge", (), "When the run was launched, Unix time."),
     _series("run_world_size", "gauge", (), "Number of ranks asked for."),
     _series("run_global_batch_size", "gauge", (), "Sequences of all cards in one step."),

@@ -8,11 +8,13 @@ import sys
 from typing import List, NoReturn, Optional
 
 import bench
-from bench.commands import bench as bench_command
-from bench.commands import data, parse, show
+import bench.commands.bench as bench_command
+import bench.commands.data as data_command
+import bench.commands.parse as parse_command
+import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
-_VERBS = (bench_command, parse, show, data)
+_VERBS = (bench_command, parse_command, show_command, data_command)
 
 
 class _Parser(argparse.ArgumentParser):

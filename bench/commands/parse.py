@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from tabulate import tabulate
 
 from bench.catalogue import METRICS
-from bench.errors import EXIT_OK
+from bench.errors import EXIT_OK, UsageError
 from bench.results.from_logs import LogsMeasured, Sizes, measure_logs
+from bench.results.model import RankRecord
+from bench.results.store import encode_floats
 from bench.views.tables import format_figure
 
 NAME = "parse"
@@ -36,24 +40,46 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         DataError: a log cannot be opened or holds nothing of a training run.
+        UsageError: a size is not positive.
     """
     told = Sizes(arguments.batch_size, arguments.seq_length, arguments.cards)
+    for name, value in asdict(told).items():
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     measured = measure_logs([Path(log) for log in arguments.logs], told)
-    print(render_parse(measured, arguments.format))
+    if arguments.format == "json":
+        print(json.dumps(encode_floats(build_document(measured)), indent=2, allow_nan=False))
+    else:
+        print(render_parse(measured, arguments.format))
     return EXIT_OK
+
+
+def build_document(measured: LogsMeasured) -> Dict[str, Any]:
+    """All that was read, for programs."""
+    return {
+        "logs": measured.sources,
+        "ranks_seen": len(measured.ranks),
+        "counts": measured.counts,
+        "sizes": {
+            name: {"value": value, "from": measured.origins[name]}
+            for name, value in asdict(measured.sizes).items()
+        },
+        "summary": {key: asdict(item) for key, item in measured.summary.items()},
+        "checks": [asdict(check) for check in measured.checks],
+        "ranks": [asdict(record) for record in measured.ranks],
+        "problems": measured.problems,
+    }
 
 
 def render_parse(measured: LogsMeasured, form: str) -> str:
     """What was read, rank by rank, then the figures of the whole."""
-    if form == "json":
-        return json.dumps(build_document(measured), indent=2)
     style = "github" if form == "markdown" else "simple"
     ranks = tabulate(
-        [_rank_cells(row) for row in measured.rank_rows],
-        ["rank", "intervals", "steps/s", "last step", "MLM loss", "NSP loss", "loss scale"],
+        [_list_cells(record) for record in measured.ranks],
+        ["rank", "intervals", "steps/s", "losses", "last step", "MLM loss", "NSP loss", "total"],
         tablefmt=style,
         disable_numparse=True,
-        colalign=["left"] + ["right"] * 6,
+        colalign=["left"] + ["right"] * 7,
     )
     figures = tabulate(
         [
@@ -65,33 +91,62 @@ def render_parse(measured: LogsMeasured, form: str) -> str:
         disable_numparse=True,
         colalign=["left", "right", "right", "left"],
     )
-    return "\n".join([ranks, "", figures, "", *measured.describe()])
+    return "\n".join([ranks, "", figures, "", *describe_reading(measured)])
 
 
-def build_document(measured: LogsMeasured) -> Dict[str, Any]:
-    """All that was read, for programs."""
-    return {
-        "logs": measured.sources,
-        "counts": measured.counts,
-        "sizes": measured.describe_sizes(),
-        "ranks": measured.rank_rows,
-        "summary": {
-            key: {"value": item.value, "unit": item.unit, "n": item.n, "window": item.window}
-            for key, item in measured.summary.items()
-        },
-        "checks": [vars(check) for check in measured.checks],
-        "problems": measured.problems,
-    }
-
-
-def _rank_cells(row: Dict[str, Any]) -> List[str]:
-    scales = row["loss_scales"]
-    return [
-        row["label"],
-        str(row["intervals"]),
-        format_figure("steps_per_second", row["steps_per_second"]),
-        "-" if row["last_step"] is None else str(row["last_step"]),
-        format_figure("final_mlm_loss", row["mlm_loss"]),
-        format_figure("final_nsp_loss", row["nsp_loss"]),
-        f"{scales[-1]:g}" if scales else "-",
+def describe_reading(measured: LogsMeasured) -> List[str]:
+    """What the figures rest on: records, sizes and where they are from, problems."""
+    counts = measured.counts
+    scales = collections.Counter(value for record in measured.ranks for value in record.loss_scales)
+    lines = [
+        "{} ranks; {} lines; {} step rates, {} loss records, {} loss-scale values, "
+        "{} GEOP callbacks.".format(
+            len(measured.ranks),
+            counts.get("lines", 0),
+            counts.get("step_rates", 0),
+            counts.get("losses", 0),
+            counts.get("loss_scales", 0),
+            counts.get("geops", 0),
+        ),
+        "Sizes: "
+        + "; ".join(
+            "{} {} ({})".format(name.replace("_", " "), _dash(value), measured.origins[name])
+            for name, value in asdict(measured.sizes).items()
+        )
+        + ".",
     ]
+    if scales:
+        shares = ", ".join(f"{value:g} × {count}" for value, count in sorted(scales.items()))
+        lines.append(f"Loss scale by rank: {shares}.")
+    for check in measured.checks:
+        if not check.passed:
+            lines.append(f"{check.name}: found {check.found}, wanted {check.wanted}.")
+    for problem in measured.problems:
+        if problem["counts"]:
+            kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(problem["counts"].items()))
+            lines.append(f"{problem['source']}: {kinds}.")
+    return lines
+
+
+def _list_cells(record: RankRecord) -> List[str]:
+    rates = sorted(set(record.intervals["steps_per_second"]))
+    rate = "-" if not rates else f"{rates[0]:g}"
+    if len(rates) > 1:
+        rate = f"{rates[0]:g}…{rates[-1]:g}"
+    return [
+        record.label,
+        str(len(record.intervals["reason"])),
+        rate,
+        str(len(record.losses["step"])),
+        _dash(record.last_step),
+        *(
+            format_figure(
+                "final_mlm_loss", record.losses[name][-1] if record.losses[name] else None
+            )
+            for name in ("mlm", "nsp", "total")
+        ),
+    ]
+
+
+def _dash(value: Optional[int]) -> str:
+    return "-" if value is None else str(value)

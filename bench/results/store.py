@@ -87,7 +87,7 @@ def write_result(run_dir: Path, result: RunResult) -> Path:
     Raises:
         OutputError: the disk is full or not writable; an older file stays as it was.
     """
-    text = json.dumps(_encode_floats(result_to_dict(result)), indent=1, allow_nan=False)
+    text = json.dumps(encode_floats(result_to_dict(result)), indent=1, allow_nan=False)
     path = run_dir / RESULT_NAME
     write_text_atomically(path, text + "\n")
     return path
@@ -133,7 +133,7 @@ def read_result(path: Path) -> RunResult:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(plain, dict):
         raise DataError(f"{path} is not a result")
-    return result_from_dict(_decode_floats(plain), str(path))
+    return result_from_dict(decode_floats(plain), str(path))
 
 
 def list_run_directories(output: Path) -> List[Path]:
@@ -146,8 +146,8 @@ def read_results(paths: Iterable[Path]) -> List[RunResult]:
     return [read_result(path) for path in paths]
 
 
-def _encode_floats(value: Any) -> Any:
-    # JSON has no NaN; a loss that became NaN must still be kept as what it was.
+def encode_floats(value: Any) -> Any:
+    """Replaces floats that JSON cannot hold by words: a loss that became NaN must be kept."""
     if isinstance(value, float):
         if math.isnan(value):
             return "NaN"
@@ -155,23 +155,23 @@ def _encode_floats(value: Any) -> Any:
             return "Infinity" if value > 0 else "-Infinity"
         return value
     if isinstance(value, dict):
-        return {key: _encode_floats(item) for key, item in value.items()}
+        return {key: encode_floats(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode_floats(item) for item in value]
+        return [encode_floats(item) for item in value]
     return value
 
 
-def _decode_floats(value: Any, in_list: bool = False) -> Any:
-    # Only columns of numbers are decoded, so that a text "NaN" elsewhere stays a text.
+def decode_floats(value: Any, in_list: bool = False) -> Any:
+    """The reverse; only in columns of numbers, so that a text ``NaN`` elsewhere stays a text."""
     if in_list and isinstance(value, str):
         return _NON_FINITE.get(value, value)
     if isinstance(value, dict):
         return {
             key: _NON_FINITE[item]
             if key == "value" and isinstance(item, str) and item in _NON_FINITE
-            else _decode_floats(item)
+            else decode_floats(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_decode_floats(item, in_list=True) for item in value]
+        return [decode_floats(item, in_list=True) for item in value]
     return value

@@ -16,7 +16,7 @@ from bench.launch.plan import LaunchPlan, build_plan
 from bench.launch.processes import RankGroup
 from bench.launch.trainer import build_trainer_argv, find_model_config, find_trainer_folder
 from bench.measure.live import LiveRun, RunFacts
-from bench.measure.run import measure_run
+from bench.results.from_logs import measure_run
 from bench.results.model import Failure, RunResult
 from bench.results.store import write_result, write_spec
 from bench.session.failure import diagnose_failure
@@ -118,7 +118,7 @@ def _launch_and_watch(
             group.stop(context.progress.note)
         for rank in group.ranks:
             live.set_up(rank.plan.rank, False)
-        watch.poll()
+        watch.close()
         return failure, group.exit_codes()
 
 

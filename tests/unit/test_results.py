@@ -77,8 +77,8 @@ def test_result_survives_the_disk(tmp_path):
 @given(st.floats())
 def test_any_float_survives_json(value):
     result = build_result(ranks=(RankRecord(0, "NaN", losses={"mlm": [value]}),))
-    text = json.dumps(store._encode_floats(result_to_dict(result)), allow_nan=False)
-    again = result_from_dict(store._decode_floats(json.loads(text)), "text")
+    text = json.dumps(store.encode_floats(result_to_dict(result)), allow_nan=False)
+    again = result_from_dict(store.decode_floats(json.loads(text)), "text")
     assert repr(again.ranks[0].losses["mlm"][0]) == repr(value)
     assert again.ranks[0].label == "NaN"
 
