@@ -60,7 +60,7 @@ class SyntheticOptions(NamedTuple):
     language: str = "en"
     documents: int = 1200
     eval_documents: int = 100
-    vocab_size: int = 2000
+    vocab_size: int = 3000
     train_files: int = 8
     eval_files: int = 2
     instances: InstanceOptions = InstanceOptions(dupe_factor=5)

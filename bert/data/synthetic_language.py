@@ -36,7 +36,7 @@ SHARE_OF_COLLOCATIONS = 0.75
 SHARE_OF_CONTINUATIONS = 0.85
 SHARE_OF_TOPIC_WORDS = 0.85
 MIN_SENTENCES, MAX_SENTENCES = 8, 40
-_ZIPF_SHIFT = 2.7
+_ZIPF_SHIFT = 0.5
 
 _ONSETS = "b bl br c cl d dr f fl g gr h k l m n p pl pr qu r s sh sl st t tr v w z".split()
 _VOWELS = "a e i o u ai ea oo".split()
@@ -128,20 +128,20 @@ def build_document(language: str, lexicon: Lexicon, random_seed: int, index: int
     larger one.
     """
     rng = Random(f"{LANGUAGE_VERSION}/{language}/{random_seed}/document/{index}")
-    writer = _Writer(rng, lexicon, topic=int(rng.random() * N_TOPICS))
+    writer = _Writer(rng, lexicon, topic=_draw_rank(rng, N_TOPICS, shift=4.0))
     render = writer.write_english if language == "en" else writer.write_chinese
     n_sentences = MIN_SENTENCES + int(rng.random() * (MAX_SENTENCES - MIN_SENTENCES + 1))
     return [render() for _ in range(n_sentences)]
 
 
 @lru_cache(maxsize=None)
-def _cumulative_weights(n: int) -> List[float]:
-    return list(accumulate(1.0 / (rank + _ZIPF_SHIFT) for rank in range(n)))
+def _cumulative_weights(n: int, shift: float) -> List[float]:
+    return list(accumulate(1.0 / (rank + shift) for rank in range(1, n + 1)))
 
 
-def _draw_rank(rng: Random, n: int) -> int:
-    """Draws 0..n-1 with probability proportional to 1/(rank + q)."""
-    cumulative = _cumulative_weights(n)
+def _draw_rank(rng: Random, n: int, shift: float = _ZIPF_SHIFT) -> int:
+    """Draws 0..n-1 with probability proportional to 1/(rank + shift), ranks counted from 1."""
+    cumulative = _cumulative_weights(n, shift)
     return min(bisect(cumulative, rng.random() * cumulative[-1]), n - 1)
 
 
