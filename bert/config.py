@@ -109,7 +109,8 @@ def check_bert_config(config: BertConfig, source: str) -> None:
             raise UsageError(f"{source}: {field.name!r} must be at least 1, not {value}")
     if config.hidden_size % config.num_attention_heads:
         raise UsageError(
-            f"{source}: hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_attention_heads}"
+            f"{source}: hidden_size {config.hidden_size} is not a multiple of "
+            f"num_attention_heads {config.num_attention_heads}"
         )
     if config.hidden_act not in ACTIVATIONS:
         raise UsageError(
@@ -187,8 +188,8 @@ def check_sequence_length(config: BertConfig, max_seq_length: int) -> None:
     """Raises UsageError if a sequence would be longer than the position table."""
     if max_seq_length > config.max_position_embeddings:
         raise UsageError(
-            f"--max_seq_length={max_seq_length} is longer than the model's position table; the most is "
-            f"max_position_embeddings = {config.max_position_embeddings}"
+            f"--max_seq_length={max_seq_length} is longer than the model's position table; "
+            f"the most is max_position_embeddings = {config.max_position_embeddings}"
         )
 
 
@@ -204,6 +205,6 @@ def check_vocabulary(config: BertConfig, n_data_ids: int, source: str) -> None:
     """
     if n_data_ids > config.vocab_size:
         raise DataError(
-            f"{source}: ids up to {n_data_ids - 1} need vocab_size >= {n_data_ids}, the model has {config.vocab_size}; use the model "
-            "configuration that was made for this vocabulary"
+            f"{source}: ids up to {n_data_ids - 1} need vocab_size >= {n_data_ids}, the model has "
+            f"{config.vocab_size}; use the model configuration that was made for this vocabulary"
         )

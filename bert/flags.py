@@ -83,7 +83,7 @@ FIELD_FLAGS = (
 OWN_FLAGS = (
     FlagSpec("backend", ("cpu", "ascend"), "cpu", "device backend"),
     FlagSpec("random_seed", int, 42, "seed of initial values, dropout and data order"),
-    FlagSpec("deterministic", bool, False, "one operator at a time, so that runs repeat bit for bit"),
+    FlagSpec("deterministic", bool, False, "one operator at a time, so that runs repeat exactly"),
     FlagSpec("weight_decay", float, 0.01, "decoupled weight decay rate"),
     FlagSpec("adam_beta1", float, 0.9, "decay of the first moment"),
     FlagSpec("adam_beta2", float, 0.999, "decay of the second moment"),

@@ -44,9 +44,11 @@ class Backend(abc.ABC):
     def check(self) -> None:
         """Raises UnavailableError or UsageError if the run cannot work here; costs no graph."""
 
+    @abc.abstractmethod
     def start(self) -> None:
         """Connects this rank; raises UnavailableError if it cannot."""
 
+    @abc.abstractmethod
     def finish(self) -> None:
         """Waits until no rank needs this one any longer."""
 

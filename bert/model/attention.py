@@ -51,8 +51,7 @@ def self_attention(
     heads, size = config.num_attention_heads, config.head_size
 
     def project(name: str) -> tf.Tensor:
-        y = dense(x, config.hidden_size, name, config.initializer_range)  # [B*S, H]
-        return y
+        return dense(x, config.hidden_size, name, config.initializer_range)  # [B*S, H]
 
     def split_heads(y: tf.Tensor) -> tf.Tensor:
         # [B*S, H] -> [B, N, S, d]
