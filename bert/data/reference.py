@@ -94,12 +94,12 @@ class ReferenceRandom:
             bits = (i + 1).bit_length()
             shift = 32 - bits
             lowest = max(n_head, (1 << (bits - 1)) - 1, 1)
-            for i in range(i, lowest - 1, -1):
+            for place in range(i, lowest - 1, -1):
                 j = draw() >> shift
-                while j > i:
+                while j > place:
                     j = draw() >> shift
-                items[j] = items[i]
-            i -= 1
+                items[j] = items[place]
+            i = lowest - 1
         if i > 0:
             head = items[: i + 1]
             self.shuffle(head)

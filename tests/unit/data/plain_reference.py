@@ -123,7 +123,7 @@ def create_instances(
             # The generator above draws lazily: masking happens between its draws, as it must.
     rng.shuffle(instances)
     return [
-        dict(segments=s, is_random=r, tokens=t, positions=p, labels=lab)
+        {"segments": s, "is_random": r, "tokens": t, "positions": p, "labels": lab}
         for s, r, t, p, lab in instances
     ]
 
