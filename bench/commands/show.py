@@ -46,8 +46,8 @@ def _select(arguments: argparse.Namespace) -> List[RunResult]:
     folders = list_run_directories(Path(arguments.output))
     if not folders:
         raise DataError(f"no results under {arguments.output}; make some with 'ascend-bert bench'")
-    results = read_results(folders)
+    results = sorted(read_results(folders), key=lambda result: result.started_at)
     if arguments.all:
         return results
-    last = max(results, key=lambda result: result.started_at).session.get("id")
+    last = results[-1].session.get("id")
     return [result for result in results if result.session.get("id") == last]
