@@ -21,6 +21,9 @@ from bench.views.tables import format_figure
 NAME = "parse"
 SUMMARY = "read training logs, of any trainer, and print what they say"
 
+MAX_DISTINCT = 8
+"""So many different values of a kind are still listed one by one."""
+
 FORMATS = ("table", "markdown", "json")
 
 
@@ -60,6 +63,9 @@ def build_document(measured: LogsMeasured) -> Dict[str, Any]:
         "logs": measured.sources,
         "ranks_seen": len(measured.ranks),
         "counts": measured.counts,
+        "loss_scales": [
+            {"value": value, "count": count} for value, count in measured.loss_scales.items()
+        ],
         "sizes": {
             name: {"value": value, "from": measured.origins[name]}
             for name, value in asdict(measured.sizes).items()
@@ -97,7 +103,9 @@ def render_parse(measured: LogsMeasured, form: str) -> str:
 def describe_reading(measured: LogsMeasured) -> List[str]:
     """What the figures rest on: records, sizes and where they are from, problems."""
     counts = measured.counts
-    scales = collections.Counter(value for record in measured.ranks for value in record.loss_scales)
+    rates = collections.Counter(
+        rate for record in measured.ranks for rate in record.intervals["steps_per_second"]
+    )
     lines = [
         "{} ranks; {} lines; {} step rates, {} loss records, {} loss-scale values, "
         "{} GEOP callbacks.".format(
@@ -115,9 +123,10 @@ def describe_reading(measured: LogsMeasured) -> List[str]:
         )
         + ".",
     ]
-    if scales:
-        shares = ", ".join(f"{value:g} × {count}" for value, count in sorted(scales.items()))
-        lines.append(f"Loss scale by rank: {shares}.")
+    for name, values in (("Step rates", rates), ("Loss scales", measured.loss_scales)):
+        if values and len(values) <= MAX_DISTINCT:
+            common = sorted(values.items(), key=lambda item: -item[1])
+            lines.append(f"{name}: " + ", ".join(f"{value:g} × {n}" for value, n in common) + ".")
     for check in measured.checks:
         if not check.passed:
             lines.append(f"{check.name}: found {check.found}, wanted {check.wanted}.")

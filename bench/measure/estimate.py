@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -34,8 +35,11 @@ def estimate_throughput(
         n_cards: cards of the run.
     """
     steady = [item for intervals in ranks for item in intervals if item.reason == STEADY]
-    # Without step numbers all intervals of a log are equally long, whatever their steps are.
-    weights = [float(item.steps or 1) for item in steady]
+    # TensorFlow reports every so many steps, the same for all ranks: where a log does not tell
+    # the steps of an interval they are those of the others, and cancel out when none are told.
+    told = collections.Counter(item.steps for item in steady if item.steps)
+    usual = told.most_common(1)[0][0] if told else 1
+    weights = [float(item.steps or usual) for item in steady]
     times = [weight / item.steps_per_second for weight, item in zip(weights, steady)]
     rate = math.fsum(weights) / math.fsum(times) if steady else None
     sequences = None if rate is None or batch_size is None else rate * batch_size * n_cards

@@ -66,6 +66,7 @@ class LogsMeasured:
         summary: metric key → measurement.
         checks: those that need no knowledge of what was asked.
         counts: records read, by kind.
+        loss_scales: how often each loss scale was reported, also by ranks that cannot be told apart.
         problems: unreadable places: counts by kind and the first texts.
         sizes: batch, sequence length and cards.
         origins: where each size comes from: ``told``, ``log``, ``ranks seen``, ``assumed`` or
@@ -77,6 +78,7 @@ class LogsMeasured:
     summary: Mapping[str, Measurement]
     checks: Tuple[Check, ...]
     counts: Dict[str, int]
+    loss_scales: Dict[float, int]
     problems: List[Dict[str, Any]]
     sizes: Sizes
     origins: Dict[str, str] = field(default_factory=dict)
@@ -151,6 +153,7 @@ def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
             check_enough_intervals(intervals),
         ),
         counts=_count_records(reports),
+        loss_scales=_count_loss_scales(reports),
         problems=[_describe_problems(report) for report in reports],
         sizes=sizes,
         origins=origins,
@@ -268,6 +271,13 @@ def _count_records(reports: Sequence[LogReport]) -> Dict[str, int]:
         counts["lines"] += report.n_lines
         counts["bytes"] += report.n_bytes
     return {name: count for name, count in counts.items() if count}
+
+
+def _count_loss_scales(reports: Sequence[LogReport]) -> Dict[float, int]:
+    counts: Dict[float, int] = collections.Counter()
+    for report in reports:
+        counts.update(report.loss_scales.column("value").tolist())
+    return dict(counts)
 
 
 def _describe_problems(report: LogReport) -> Dict[str, Any]:
