@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import bench
 from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
+from bench.environment import Subject, collect_state
 from bench.errors import BenchError
 from bench.launch.plan import LaunchPlan, build_plan
 from bench.launch.processes import RankGroup
@@ -187,6 +188,7 @@ def _build_started_result(
         "trainer_folder": str(find_trainer_folder() or ""),
         "data": dict(context.data),
         "environment": dict(context.environment),
+        "state_before": collect_state(Subject(output=str(context.run_dir))),
     }
     return RunResult(
         run_id=context.run_id,
@@ -211,10 +213,13 @@ def _build_final_result(
     failure: Optional[Failure],
     exit_codes: Mapping[int, Optional[int]],
 ) -> RunResult:
+    # First the state: reading the logs loads the machine, too.
+    state = collect_state(Subject(output=str(context.run_dir)))
     measured = measure_run(context.run_dir / "logs", context.spec, exit_codes)
     return replace(
         started,
         state="finished" if failure is None else "failed",
+        found={**started.found, "state_after": state},
         ranks=measured.ranks,
         summary=measured.summary,
         validity=measured.checks,

@@ -11,10 +11,15 @@ from typing import Any, Dict, List, Optional
 
 from bench.devices.base import Backend
 from bench.devices.choose import build_backends, choose_backend
-from bench.environment import collect_environment
+from bench.environment import Subject, collect_environment
 from bench.errors import UsageError
 from bench.launch.data import prepare_data
-from bench.launch.trainer import check_trainer_python, read_model_config
+from bench.launch.trainer import (
+    check_trainer_python,
+    find_model_config,
+    find_trainer_folder,
+    read_model_config,
+)
 from bench.measure.live import LiveRun, RunSnapshot
 from bench.results.model import RunResult
 from bench.results.store import (
@@ -76,7 +81,7 @@ class Sweep:
         """
         self.note(self.backend_reason)
         data = self._prepare(signals)
-        environment = collect_environment()
+        environment = collect_environment(self._build_subject(data))
         results: List[RunResult] = []
         for index, n_cards in enumerate(self.spec.cards):
             signals.check()
@@ -99,6 +104,21 @@ class Sweep:
         check_trainer_python(self.spec.trainer_python or sys.executable)
         signals.check()
         return prepare_data(self.spec, self.spec.trainer_python, self.note)
+
+    def _build_subject(self, data: Dict[str, str]) -> Subject:
+        """What the runs of this session will use."""
+        spec, folder = self.spec, find_trainer_folder()
+        ours = not (self.backend.simulated or spec.trainer_command)
+        first = spec.trainer_command[0] if spec.trainer_command else ""
+        foreign_python = first if os.path.basename(first).startswith("python") else None
+        return Subject(
+            trainer_python=(spec.trainer_python or sys.executable) if ours else foreign_python,
+            trainer_folder=str(folder) if ours and folder else None,
+            output=str(self.runs_directory),
+            data=data.get("directory"),
+            model_config=str(find_model_config(spec.model)) if ours else None,
+            rank_table=spec.rank_table,
+        )
 
     def _run_cell(
         self,
