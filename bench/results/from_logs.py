@@ -66,7 +66,7 @@ class LogsMeasured:
         summary: metric key → measurement.
         checks: those that need no knowledge of what was asked.
         counts: records read, by kind.
-        loss_scales: how often each loss scale was reported, also by ranks that cannot be told apart.
+        loss_scales: how often each loss scale was reported, by ranks known or not.
         problems: unreadable places: counts by kind and the first texts.
         sizes: batch, sequence length and cards.
         origins: where each size comes from: ``told``, ``log``, ``ranks seen``, ``assumed`` or
