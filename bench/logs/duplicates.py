@@ -8,61 +8,79 @@ before it. Two equal absl lines never match each other, so what two ranks say al
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Dict, List, NamedTuple, Optional, Tuple
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Deque, Dict, List, Optional, Tuple
 
 WINDOW = 512
+UNPLACED = -1
 Key = Tuple[str, bytes]
 
 
-class Pending(NamedTuple):
-    """A row whose message may still come in its second form.
+@dataclass
+class Pending:
+    """A record of the first form whose message may still come in its second form.
 
-    ``waits`` says whether its event waits for the next line before it is given out.
+    Attributes:
+        line_number: its line.
+        key: kind and bytes of the record.
+        row: its row in the table of the kind, ``UNPLACED`` while that is not known.
+        waits: whether its event waits for the next line before it is given out.
+        place: thread and stamp of the second form, when that came before the row was known.
+        is_late: whether that came later than the event was given out.
     """
 
     line_number: int
     key: Key
     row: int
     waits: bool
+    place: Optional[Tuple[int, int]] = None
+    is_late: bool = False
 
 
 class Duplicates:
-    """The unmatched lines of the first form within the window."""
+    """The unmatched records of the first form within the window."""
 
     def __init__(self) -> None:
         self._by_key: Dict[Key, List[Pending]] = {}
         self._in_order: Deque[Pending] = deque()
+        self._n_by_kind: Dict[str, int] = Counter()
 
-    def __bool__(self) -> bool:
-        return bool(self._in_order)
+    def count(self, kind: str, line_number: int) -> int:
+        """How many records of a kind are unmatched at this line."""
+        self._expire(line_number)
+        return self._n_by_kind[kind]
 
-    def expire(self, line_number: int) -> None:
-        """Gives up on rows too far before this line."""
+    def remember(self, line_number: int, key: Key, row: int, waits: bool) -> Pending:
+        """Notes a record of the first form."""
+        self._expire(line_number)
+        pending = Pending(line_number, key, row, waits)
+        self._by_key.setdefault(key, []).append(pending)
+        self._in_order.append(pending)
+        self._n_by_kind[key[0]] += 1
+        return pending
+
+    def match(self, line_number: int, key: Key) -> Optional[Pending]:
+        """Finds and takes up the record that this absl record repeats."""
+        if not self._in_order:
+            return None
+        self._expire(line_number)
+        same = self._by_key.get(key)
+        if not same:
+            return None
+        return self._take(key, same, -1)
+
+    def _expire(self, line_number: int) -> None:
+        """Gives up on records too far before this line."""
         while self._in_order and self._in_order[0].line_number < line_number - WINDOW:
             old = self._in_order.popleft()
             same = self._by_key.get(old.key, [])
             if same and same[0] is old:
-                same.pop(0)
-                if not same:
-                    del self._by_key[old.key]
+                self._take(old.key, same, 0)
 
-    def remember(self, line_number: int, key: Key, row: int, waits: bool) -> None:
-        """Notes a row of the first form, by its number in its table."""
-        self.expire(line_number)
-        pending = Pending(line_number, key, row, waits)
-        self._by_key.setdefault(key, []).append(pending)
-        self._in_order.append(pending)
-
-    def match(self, line_number: int, key: Key) -> Optional[Pending]:
-        """Finds and takes up the row that this absl record repeats."""
-        if not self._in_order:
-            return None
-        self.expire(line_number)
-        same = self._by_key.get(key)
-        if not same:
-            return None
-        pending = same.pop()
+    def _take(self, key: Key, same: List[Pending], index: int) -> Pending:
+        pending = same.pop(index)
         if not same:
             del self._by_key[key]
+        self._n_by_kind[key[0]] -= 1
         return pending

@@ -10,14 +10,17 @@ import re
 from typing import Dict, List, Optional
 
 from bench.logs import patterns, scan
+from bench.logs.bulk import KNOWN_SOURCES, read_bulk
 from bench.logs.events import Event
 from bench.logs.problems import Problem
 from bench.logs.report import LogReport
 from bench.logs.store import EventStore
 from bench.logs.tables import Storage
 
-MAX_LINE_BYTES = 65_536
 DEFAULT_MEMORY_BYTES = 64 << 20
+# From this size on a block is read in bulk; below, the fixed cost of that is more than it saves.
+BULK_BYTES = 32 << 10
+MAX_SOURCES = 12
 _LOGGER_LINE = re.compile(rb"[A-Z]{4,8}:tensorflow:")
 _LINE_END = re.compile(rb"[\r\n]")
 
@@ -44,6 +47,8 @@ class LogReader:
         self._skipping = False
         self._line_number = 1
         self._line_is_open = False
+        self._bulk_bytes = BULK_BYTES
+        self._sources: Dict[bytes, None] = dict.fromkeys(KNOWN_SOURCES)
 
     def feed(self, data: bytes) -> List[Event]:
         """Reads the next bytes.
@@ -78,14 +83,14 @@ class LogReader:
             last = data.rfind(b"\n", 0, end - 1) + 1
             if _LOGGER_LINE.match(data, last):
                 self._read_lines(data[:last])
-                if self._store.saw_absl and len(data) - end <= MAX_LINE_BYTES:
+                if self._store.saw_absl and len(data) - end <= scan.MAX_LINE_BYTES:
                     end = last
                 else:
                     self._read_lines(data[last:end])
             else:
                 self._read_lines(data[:end])
         self._rest = data[end:]
-        if len(self._rest) > MAX_LINE_BYTES and b"\n" not in self._rest:
+        if len(self._rest) > scan.MAX_LINE_BYTES and b"\n" not in self._rest:
             self._read_long_rest()
         self._store.relieve()
 
@@ -123,6 +128,8 @@ class LogReader:
 
     def _read_lines(self, block: bytes) -> None:
         """Reads whole lines, all of them with their end."""
+        if len(block) >= self._bulk_bytes and self._read_in_bulk(block):
+            return
         lines = block.split(b"\n")
         lines.pop()
         for line in lines:
@@ -131,26 +138,29 @@ class LogReader:
             self._line_number += 1
             self._line_is_open = False
 
-    def _read_line(self, line: bytes, terminated: bool = True) -> None:
-        """Reads one line; a carriage return within ends a line that counts as the same."""
-        returns = line.count(b"\r")
-        if returns:
-            text = patterns.decode_text(line)
-            self._store.problems.add(self._line_number, "carriage_return", text, returns)
-        parts = line.split(b"\r")
-        for part in parts[:-1]:
-            self._read_part(part)
-        self._read_part(parts[-1], terminated)
+    def _read_in_bulk(self, block: bytes) -> bool:
+        """Reads whole lines, the common ones all at once; does nothing if that cannot be done."""
+        found = read_bulk(block, tuple(self._sources), self._store.texts.encode)
+        parts: List[scan.Part] = []
+        for line, begin, end in found.telling:
+            parts.extend(scan.scan_parts(self._line_number + line, block[begin:end]))
+            self._learn_source(parts[-1])
+        if not self._store.add_block(self._line_number, found, parts):
+            return False
+        self._line_number += found.n_lines
+        self._line_is_open = False
+        return True
 
-    def _read_part(self, part: bytes, terminated: bool = True) -> None:
-        if len(part) > MAX_LINE_BYTES:
-            part = part[:MAX_LINE_BYTES]
-            self._store.problems.add(self._line_number, "overlong_line", patterns.decode_text(part))
-            terminated = False
-        tokens, findings = scan.scan_line(part, terminated)
-        self._store.add_line(self._line_number, part, tokens, findings)
-        if not self._store.saw_absl and patterns.ABSL_START.match(part):
-            self._store.saw_absl = True
+    def _learn_source(self, part: scan.Part) -> None:
+        """Notes where a record came from that bulk reading passed over."""
+        if len(self._sources) < MAX_SOURCES and part.tokens and part.tokens[0].form == scan.ABSL:
+            match = patterns.HEADER.match(part.data)
+            if match and part.tokens[0].kind in ("step_rates", "losses"):
+                self._sources.setdefault(match.group(4))
+
+    def _read_line(self, line: bytes, terminated: bool = True) -> None:
+        for part in scan.scan_parts(self._line_number, line, terminated):
+            self._store.add_part(part)
 
     def _read_long_rest(self) -> None:
         """Keeps memory bounded in a line that does not end."""
@@ -159,9 +169,9 @@ class LogReader:
             self._line_is_open = True
             self._read_line(self._rest[:cut])
             self._rest = self._rest[cut:]
-        if len(self._rest) > MAX_LINE_BYTES + 1:
+        if len(self._rest) > scan.MAX_LINE_BYTES + 1:
             self._line_is_open = True
-            self._read_part(self._rest)
+            self._read_line(self._rest)
             self._rest = b""
             self._skipping = True
 

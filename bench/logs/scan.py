@@ -6,7 +6,7 @@ the common shapes faster, and a test holds it to what this module says of them.
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 from bench.logs import patterns
 from bench.logs.clock import NO_STAMP, parse_stamp
@@ -16,6 +16,7 @@ BARE, LOGGER, ABSL, NATIVE = 0, 1, 2, 3
 NO_THREAD = -1
 LABEL, STRAY_VALUE = "label", "stray value"
 MAX_TEXT = 500
+MAX_LINE_BYTES = 65_536
 
 
 class Token(NamedTuple):
@@ -51,7 +52,49 @@ class Message(NamedTuple):
     stamp: int
 
 
-Finding = Tuple[str, str]
+class Finding(NamedTuple):
+    """A problem of a line: its kind as in ``bench.logs.problems``, the text, and how often."""
+
+    kind: str
+    text: str
+    n: int = 1
+
+
+class Part(NamedTuple):
+    """A line, or a stretch of it between carriage returns, and what it says."""
+
+    line_number: int
+    data: bytes
+    tokens: List[Token]
+    findings: List[Finding]
+
+
+def scan_parts(line_number: int, line: bytes, terminated: bool = True) -> Iterator[Part]:
+    """Reads a line in which carriage returns end lines that count as the same.
+
+    Args:
+        line_number: its number in the log.
+        line: bytes without the line end.
+        terminated: whether the line's end was seen.
+    """
+    returns = line.count(b"\r")
+    if returns:
+        finding = Finding("carriage_return", render_excerpt(line), returns)
+        yield Part(line_number, b"", [], [finding])
+    pieces = line.split(b"\r") if returns else [line]
+    for i, piece in enumerate(pieces):
+        is_whole = terminated or i < len(pieces) - 1
+        if len(piece) > MAX_LINE_BYTES:
+            piece = piece[:MAX_LINE_BYTES]
+            yield Part(line_number, b"", [], [Finding("overlong_line", render_excerpt(piece))])
+            is_whole = False
+        yield Part(line_number, piece, *scan_line(piece, is_whole))
+
+
+def render_excerpt(line: bytes) -> str:
+    """The first part of a line as text."""
+    return patterns.decode_text(line[:MAX_TEXT])
+
 
 
 def scan_line(line: bytes, terminated: bool = True) -> Tuple[List[Token], List[Finding]]:
@@ -78,19 +121,20 @@ def scan_line(line: bytes, terminated: bool = True) -> Tuple[List[Token], List[F
     if not terminated:
         tokens = _drop_cut_record(line, tokens)
     if _is_torn(line, messages, tokens):
-        problems.append(("torn_line", patterns.decode_text(line)))
+        problems.append(Finding("torn_line", render_excerpt(line)))
     prefixes = sum(1 for message in messages if message.form != BARE)
     if len(tokens) > 1 or (tokens and prefixes > 1):
-        problems.append(("merged_lines", patterns.decode_text(line)))
+        problems.append(Finding("merged_lines", render_excerpt(line)))
     for token in tokens:
         if token.kind in patterns.OPEN_ENDED and patterns.NON_FINITE.search(
             line, token.begin, token.end
         ):
-            problems.append(("non_finite", patterns.decode_text(line[token.begin : token.end])))
+            record = line[token.begin : token.end]
+            problems.append(Finding("non_finite", render_excerpt(record)))
         if token.kind == LABEL:
-            problems.append(("split_loss_scale", patterns.decode_text(line)))
+            problems.append(Finding("split_loss_scale", render_excerpt(line)))
     if not is_utf8(line):
-        problems.append(("invalid_utf8", patterns.decode_text(line)))
+        problems.append(Finding("invalid_utf8", render_excerpt(line)))
     return tokens, problems
 
 

@@ -67,9 +67,8 @@ class Progress:
                 desc=self._label,
                 file=self._stream,
                 dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {postfix}",
+                bar_format="{desc} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt}{postfix}",
             )
-        # tqdm puts a comma before a postfix; the format above leaves no room for one.
         self._bar.n = snapshot.step
         self._bar.set_postfix_str(describe_snapshot(snapshot), refresh=False)
         self._bar.refresh()

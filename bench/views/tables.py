@@ -80,6 +80,9 @@ def render_rows(rows: Sequence[Row], form: str) -> str:
         return _render_csv(rows)
     style = "github" if form == "markdown" else "simple"
     headers, cells = _build_cells(rows)
+    if form == "table":
+        # Narrow columns: the whole table should fit a terminal.
+        headers = [header.replace(" ", "\n").replace("s/s", "s\n/s", 1) for header in headers]
     aligned = ["right"] * (len(headers) - 1) + ["left"]
     return tabulate(cells, headers, tablefmt=style, colalign=aligned, disable_numparse=True)
 

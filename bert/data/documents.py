@@ -5,7 +5,7 @@ A text file holds one sentence per line; an empty line ends a document. A file's
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -34,18 +34,54 @@ class TokenizedDocuments(NamedTuple):
         return len(self.document_starts) - 1
 
 
-def iterate_documents(lines: Iterable[str]) -> Iterator[List[str]]:
-    """Groups lines into documents: lists of stripped, non-empty lines."""
+def iterate_documents(
+    lines: Iterable[str], max_chars: Optional[int] = None
+) -> Iterator[List[str]]:
+    """Groups lines into documents: lists of stripped, non-empty lines.
+
+    Args:
+        lines: of the text.
+        max_chars: a document that reaches this many characters is ended there, for a text without
+            empty lines must not fill the memory; None keeps all documents whole.
+    """
     document: List[str] = []
+    n_chars = 0
     for line in lines:
         line = line.strip()
         if line:
             document.append(line)
-        elif document:
+            n_chars += len(line)
+        if document and (not line or (max_chars is not None and n_chars >= max_chars)):
             yield document
-            document = []
+            document, n_chars = [], 0
     if document:
         yield document
+
+
+def iterate_blocks(
+    documents: Iterable[List[str]], block_chars: int
+) -> Iterator[List[List[str]]]:
+    """Groups documents, in their order, into blocks of about `block_chars` characters.
+
+    A block ends with the document that fills it. A last block that is less than half full joins
+    the one before, so that random segments have a pool to come from.
+    """
+    waiting: List[List[str]] = []  # one block is held back until the size of the next is known
+    block: List[List[str]] = []
+    n_chars = 0
+    for document in documents:
+        block.append(document)
+        n_chars += sum(map(len, document))
+        if n_chars >= block_chars:
+            if waiting:
+                yield waiting
+            waiting, block, n_chars = block, [], 0
+    if n_chars < block_chars / 2:
+        waiting, block = waiting + block, []
+    if waiting:
+        yield waiting
+    if block:
+        yield block
 
 
 def build_tokenized_documents(

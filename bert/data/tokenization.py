@@ -28,6 +28,7 @@ _CJK_RANGES = (
 )
 _CJK = re.compile(f"([{_CJK_RANGES}])")
 _CJK_OR_RUN = re.compile(f"[{_CJK_RANGES}]|[^{_CJK_RANGES} ]+")
+_ASCII_WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")
 _REPLACEMENT_CHARACTER = "\ufffd"
 # Words remembered at most; natural language has far fewer, random text must not fill the memory.
 MAX_REMEMBERED_WORDS = 500_000
@@ -144,9 +145,9 @@ def cut_text(text: str) -> List[str]:
     `tokenize_basic` of the parts gives the words of the whole; the parts of natural language are
     few and come again and again.
     """
-    if text.isascii() or not text.isprintable():
+    if not text.isprintable():
         return text.split(" ")
-    return _CJK_OR_RUN.findall(text)
+    return (_ASCII_WORD if text.isascii() else _CJK_OR_RUN).findall(text)
 
 
 class Tokenizer:

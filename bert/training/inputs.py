@@ -54,7 +54,10 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
 
 
 def build_eval_input(config: TrainConfig) -> InputFn:
-    """Returns all evaluation data once, in order; the last batch is left out if it is not full.
+    """Returns all evaluation data once, in order.
+
+    The last batch is filled up with rows of zeros: shapes stay static, and rows whose input_mask
+    is 0 throughout do not count in any metric.
 
     Raises:
         DataError: if files are absent, corrupt or do not fit the model.
@@ -66,14 +69,26 @@ def build_eval_input(config: TrainConfig) -> InputFn:
         )
     files = list_files(wanted.eval_directories)
     check_vocabularies(wanted.eval_directories, config.bert)
-    return build_input_fn(
+    batch_size = wanted.eval_batch_size
+    read = build_input_fn(
         files,
-        wanted.eval_batch_size,
+        batch_size,
         wanted.max_seq_length,
         wanted.max_predictions_per_seq,
         shuffle=False,
         repeat=False,
+        drop_remainder=False,
     )
+
+    def fill_up(features: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        filled = {}
+        for name, value in features.items():
+            n_missing = batch_size - tf.shape(value)[0]
+            filled[name] = tf.pad(value, [[0, n_missing], [0, 0]])
+            filled[name].set_shape([batch_size, value.shape[1].value])
+        return filled
+
+    return lambda params=None: read({}).map(fill_up)
 
 
 def check_vocabularies(directories: Sequence[str], bert: BertConfig) -> None:

@@ -131,8 +131,11 @@ def build_eval_metrics(features: Features, mlm: MlmOutputs, nsp: NspOutputs) -> 
     """Returns masked_lm_accuracy, masked_lm_loss, next_sentence_accuracy, next_sentence_loss.
 
     Masked-word metrics are weighted means over all predictions of the set, so that a batch with
-    few predictions does not count as much as a full one.
+    few predictions does not count as much as a full one. Rows without any token fill up the last
+    batch and count nowhere.
     """
+    is_example = tf.cast(tf.slice(features["input_mask"], [0, 0], [-1, 1]), tf.float32)
+    is_example = tf.reshape(is_example, [-1])  # [B]
     weights = tf.reshape(features["masked_lm_weights"], [-1])
     sentence_labels = tf.reshape(features["next_sentence_labels"], [-1])
     return {
@@ -143,7 +146,9 @@ def build_eval_metrics(features: Features, mlm: MlmOutputs, nsp: NspOutputs) -> 
         ),
         "masked_lm_loss": tf.metrics.mean(mlm.per_token_loss, weights=weights),
         "next_sentence_accuracy": tf.metrics.accuracy(
-            sentence_labels, tf.argmax(nsp.logits, axis=-1, output_type=tf.int32)
+            sentence_labels,
+            tf.argmax(nsp.logits, axis=-1, output_type=tf.int32),
+            weights=is_example,
         ),
-        "next_sentence_loss": tf.metrics.mean(nsp.per_example_loss),
+        "next_sentence_loss": tf.metrics.mean(nsp.per_example_loss, weights=is_example),
     }
