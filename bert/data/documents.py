@@ -34,9 +34,7 @@ class TokenizedDocuments(NamedTuple):
         return len(self.document_starts) - 1
 
 
-def iterate_documents(
-    lines: Iterable[str], max_chars: Optional[int] = None
-) -> Iterator[List[str]]:
+def iterate_documents(lines: Iterable[str], max_chars: Optional[int] = None) -> Iterator[List[str]]:
     """Groups lines into documents: lists of stripped, non-empty lines.
 
     Args:
@@ -58,9 +56,7 @@ def iterate_documents(
         yield document
 
 
-def iterate_blocks(
-    documents: Iterable[List[str]], block_chars: int
-) -> Iterator[List[List[str]]]:
+def iterate_blocks(documents: Iterable[List[str]], block_chars: int) -> Iterator[List[List[str]]]:
     """Groups documents, in their order, into blocks of about `block_chars` characters.
 
     A block ends with the document that fills it. A last block that is less than half full joins
