@@ -21,7 +21,7 @@ from bench.environment.sources import Fact, Facts, Subject, World
 from bench.environment.state import collect_state_of_host
 from bench.environment.storage import collect_storage, collect_storage_state
 from bench.environment.system import collect_system
-from bench.environment.variables import collect_variables
+from bench.environment.variables import collect_variables, redact_text
 
 ENVIRONMENT_SECONDS = 9.0
 STATE_SECONDS = 4.0
@@ -216,5 +216,6 @@ def _collect(
             fact = Fact(None, late) if answer is None else answer[key]
             facts[key] = fact.value
             if fact.reason is not None:
-                absent[key] = fact.reason
+                # A reason quotes paths and what commands said.
+                absent[key] = redact_text(fact.reason)
     return {"facts": facts, "absent": absent}

@@ -67,7 +67,7 @@ def collect_trainer_software(world: World, subject: Subject) -> Facts:
         return get_version(found_or_reason(), names)
 
     return {
-        "trainer_python_executable": take(lambda: subject.trainer_python),
+        "trainer_python_executable": take(lambda: found_or_reason() and subject.trainer_python),
         "trainer_python_version": take(lambda: found_or_reason()["python"]),
         "trainer_python_implementation": take(lambda: found_or_reason()["implementation"]),
         "trainer_python_compiler": take(lambda: found_or_reason()["compiler"]),
@@ -134,5 +134,5 @@ def hash_sources(folder: Path) -> str:
 
 def _hash_trainer(subject: Subject) -> str:
     if subject.trainer_folder is None:
-        raise AbsentFactError("the trainer package is not installed")
+        raise AbsentFactError("no trainer package is used")
     return hash_sources(Path(subject.trainer_folder))
