@@ -6,7 +6,7 @@ instance key, so keys are given out in the order of construction.
 
 from __future__ import annotations
 
-from typing import Any, List, Sequence
+from typing import Any, Callable, List, Sequence
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import collective_ops
@@ -98,9 +98,12 @@ class BroadcastHook(tf.train.SessionRunHook):
     different checkpoints, or none, are the same afterwards.
     """
 
-    def __init__(self, rank: RankEnvironment, timeout_seconds: int) -> None:
+    def __init__(
+        self, rank: RankEnvironment, timeout_seconds: int, on_connected: Callable[[], None]
+    ) -> None:
         self._rank = rank
         self._timeout_seconds = timeout_seconds
+        self._on_connected = on_connected
 
     def begin(self) -> None:
         """Builds the operation while the graph can still change."""
@@ -116,10 +119,16 @@ class BroadcastHook(tf.train.SessionRunHook):
                 f"rank {self._rank.rank_id}: the other ranks did not come within "
                 f"{self._timeout_seconds} s; see their logs, or raise --connect_timeout_seconds"
             ) from error
+        self._on_connected()
 
 
-def run_barrier(target: str, session_config: tf.ConfigProto, rank: RankEnvironment) -> None:
-    """Returns once every rank has called this.
+def run_barrier(
+    target: str,
+    session_config: tf.ConfigProto,
+    rank: RankEnvironment,
+    on_all_done: Callable[[], None],
+) -> None:
+    """Returns once every rank has called this; calls `on_all_done` before any rank can leave.
 
     A rank that left at once would take away the server that a slower peer is still reading
     from. So there are two rounds: only who has seen all ranks in the first one enters the
@@ -135,6 +144,7 @@ def run_barrier(target: str, session_config: tf.ConfigProto, rank: RankEnvironme
         ]
         with tf.Session(target, config=session_config) as session:
             session.run(rounds[0])
+            on_all_done()
             try:
                 session.run(rounds[1])
             except tf.errors.OpError as error:

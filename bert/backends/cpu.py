@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 from bert.backends.base import Backend
 from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_barrier
 from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
+from bert.backends.peers import PeerWatch
 from bert.errors import UnavailableError, UsageError
 from bert.optimization.loss_scale import LossScale, LossScaleOptimizer
 
@@ -41,6 +42,7 @@ class CpuBackend(Backend):
     def __init__(self, config: Any, rank: Any) -> None:
         super().__init__(config, rank)
         self._server: Optional[tf.train.Server] = None
+        self._watch = PeerWatch(self.rank.workers, self.rank.rank_id)
 
     def check(self) -> None:
         """Raises UsageError if several ranks have no addresses to meet at."""
@@ -73,7 +75,9 @@ class CpuBackend(Backend):
     def finish(self) -> None:
         """Waits until every rank has done its last step."""
         if self._server is not None:
-            run_barrier(self._server.target, self._build_session_config(), self.rank)
+            run_barrier(
+                self._server.target, self._build_session_config(), self.rank, self._watch.stop
+            )
 
     def build_ops(self) -> Ops:
         """Returns operators with closed-form or dense gradients, unless flags ask for plain."""
@@ -99,7 +103,9 @@ class CpuBackend(Backend):
         """Returns the broadcast of all variables, when there is anyone to send them to."""
         if self.rank.rank_size == 1:
             return []
-        return [BroadcastHook(self.rank, self.config.connect_timeout_seconds)]
+        return [
+            BroadcastHook(self.rank, self.config.connect_timeout_seconds, self._watch.start)
+        ]
 
     def build_train_estimator(self, model_fn: Callable[..., Any]) -> tf.estimator.Estimator:
         """Returns the estimator of this rank; only rank 0 gets a directory that it may use."""

@@ -156,3 +156,44 @@ def test_training_that_is_done_is_left_alone_by_all_ranks(two_ranks):
     for name in before:
         np.testing.assert_array_equal(first[name], before[name], err_msg=name)
         np.testing.assert_array_equal(second[name], before[name], err_msg=name)
+
+
+def test_a_rank_whose_peer_is_killed_does_not_wait_for_ever(tmp_path):
+    arguments = small_flags(
+        tmp_path, num_train_steps=1000000, iterations_per_loop=10, save_checkpoints_steps=0
+    )
+    addresses = find_free_addresses(2)
+    processes = []
+    try:
+        for rank in range(2):
+            task = {"type": "worker", "index": rank}
+            environ = dict(
+                os.environ,
+                RANK_ID=str(rank),
+                RANK_SIZE="2",
+                PYTHONPATH=str(ROOT),
+                TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": task}),
+            )
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "bert.pretrain", *arguments],
+                    env=environ,
+                    stderr=subprocess.PIPE,
+                )
+            )
+        for line in processes[1].stderr:
+            if b"total_loss" in line:
+                break
+        processes[1].kill()
+        _, err = processes[0].communicate(timeout=60)
+        assert processes[0].returncode == 69
+        lines = [line for line in err.decode().splitlines() if line.startswith("ERROR: ")]
+        assert lines == [
+            f"ERROR: unavailable: rank 0: rank 1 at {addresses[1]} is gone before training ended; "
+            "see its log"
+        ]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stderr.close()
