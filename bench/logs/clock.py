@@ -32,35 +32,37 @@ def parse_stamp(text: bytes) -> int:
     return days * DAY + seconds * 1_000_000 + int(time[9:15])
 
 
-def unwrap_stamps(stamps: np.ndarray, last: int) -> np.ndarray:
-    """Gives each stamp the year that brings it nearest to the one before it.
+def find_shift(stamps: np.ndarray, last: int) -> Optional[int]:
+    """Finds what to add to stamps so that each comes into the year nearest to the one before it.
+
+    Args:
+        stamps: packed stamps, int64 [N], in any order.
+        last: the unwrapped stamp before them, or ``NO_STAMP``.
+
+    Returns:
+        Microseconds, whole years; None if the stamps do not all lie in one half year, so that
+        :func:`unwrap_stamp` has to follow them one by one.
+    """
+    if not len(stamps):
+        return 0
+    low, high = int(stamps.min()), int(stamps.max())
+    shift = 0
+    if last != NO_STAMP:
+        shift = unwrap_stamp(low, last) - low
+        low, high = min(low + shift, last), max(high + shift, last)
+    return shift if high - low < YEAR // 2 else None
+
+
+def unwrap_stamp(stamp: int, last: int) -> int:
+    """Gives a stamp the year that brings it nearest to the one before it.
 
     Lines of several processes are up to milliseconds out of order, so at New Year the year may have
     to go back for a line, too.
 
     Args:
-        stamps: packed stamps in the order of the log, int64 [N], none of them ``NO_STAMP``.
-        last: the unwrapped stamp before them, or ``NO_STAMP``.
-
-    Returns:
-        Unwrapped stamps, int64 [N]; the year of the first stamp of a log is 0.
+        stamp: packed stamp.
+        last: the unwrapped stamp before it, or ``NO_STAMP`` for the first, whose year is 0.
     """
-    if not len(stamps):
-        return stamps
-    first = int(stamps[0]) if last == NO_STAMP else last
-    years = _round_half_down(first - first % YEAR, YEAR)
-    moved = stamps + years * YEAR
-    if max(int(moved.max()), first) - min(int(moved.min()), first) < YEAR // 2:
-        return moved
-    unwrapped: List[int] = []
-    for stamp in stamps.tolist():
-        first = unwrap_stamp(stamp, first)
-        unwrapped.append(first)
-    return np.array(unwrapped, dtype=np.int64)
-
-
-def unwrap_stamp(stamp: int, last: int) -> int:
-    """Does the same for a single stamp."""
     return stamp if last == NO_STAMP else stamp + _round_half_down(last - stamp, YEAR) * YEAR
 
 

@@ -39,42 +39,44 @@ class Pending:
 
 
 class Duplicates:
-    """The unmatched records of the first form within the window."""
+    """The unmatched records of the first form within the window.
+
+    Kinds are independent: the lines of one kind come in order, those of several need not.
+    """
 
     def __init__(self) -> None:
         self._by_key: Dict[Key, List[Pending]] = {}
-        self._in_order: Deque[Pending] = deque()
-        self._n_by_kind: Dict[str, int] = Counter()
+        self._in_order: Dict[str, Deque[Pending]] = {}
+        self._n_open: Dict[str, int] = Counter()
 
     def count(self, kind: str, line_number: int) -> int:
         """How many records of a kind are unmatched at this line."""
-        self._expire(line_number)
-        return self._n_by_kind[kind]
+        self._expire(kind, line_number)
+        return self._n_open[kind]
 
     def remember(self, line_number: int, key: Key, row: int, waits: bool) -> Pending:
         """Notes a record of the first form."""
-        self._expire(line_number)
+        self._expire(key[0], line_number)
         pending = Pending(line_number, key, row, waits)
         self._by_key.setdefault(key, []).append(pending)
-        self._in_order.append(pending)
-        self._n_by_kind[key[0]] += 1
+        self._in_order.setdefault(key[0], deque()).append(pending)
+        self._n_open[key[0]] += 1
         return pending
 
     def match(self, line_number: int, key: Key) -> Optional[Pending]:
         """Finds and takes up the record that this absl record repeats."""
-        if not self._in_order:
+        if not self._n_open[key[0]]:
             return None
-        self._expire(line_number)
+        self._expire(key[0], line_number)
         same = self._by_key.get(key)
-        if not same:
-            return None
-        return self._take(key, same, -1)
+        return self._take(key, same, -1) if same else None
 
-    def _expire(self, line_number: int) -> None:
+    def _expire(self, kind: str, line_number: int) -> None:
         """Gives up on records too far before this line."""
-        while self._in_order and self._in_order[0].line_number < line_number - WINDOW:
-            old = self._in_order.popleft()
-            same = self._by_key.get(old.key, [])
+        in_order = self._in_order.get(kind)
+        while in_order and in_order[0].line_number < line_number - WINDOW:
+            old = in_order.popleft()
+            same = self._by_key.get(old.key)
             if same and same[0] is old:
                 self._take(old.key, same, 0)
 
@@ -82,5 +84,5 @@ class Duplicates:
         pending = same.pop(index)
         if not same:
             del self._by_key[key]
-        self._n_by_kind[key[0]] -= 1
+        self._n_open[key[0]] -= 1
         return pending

@@ -47,5 +47,10 @@ class Problems:
             self.kept.append(Problem(line_number, kind, text[:MAX_TEXT]))
         self.counts[kind] += count
 
+    def count(self, kind: str, n: int) -> None:
+        """Counts problems without keeping them."""
+        if n:
+            self.counts[kind] += n
+
     def __len__(self) -> int:
         return sum(self.counts.values())

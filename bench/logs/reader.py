@@ -155,7 +155,7 @@ class LogReader:
         """Notes where a record came from that bulk reading passed over."""
         if len(self._sources) < MAX_SOURCES and part.tokens and part.tokens[0].form == scan.ABSL:
             match = patterns.HEADER.match(part.data)
-            if match and part.tokens[0].kind in ("step_rates", "losses"):
+            if match and match.group(4) and part.tokens[0].kind in ("step_rates", "losses"):
                 self._sources.setdefault(match.group(4))
 
     def _read_line(self, line: bytes, terminated: bool = True) -> None:

@@ -96,7 +96,6 @@ def render_excerpt(line: bytes) -> str:
     return patterns.decode_text(line[:MAX_TEXT])
 
 
-
 def scan_line(line: bytes, terminated: bool = True) -> Tuple[List[Token], List[Finding]]:
     """Finds all records in a line.
 
