@@ -1,4 +1,4 @@
-"""The metrics endpoint: names from the catalogue, values from the live state, a clean exposition."""
+"""The metrics endpoint: names from the catalogue, values from the live state, clean text."""
 
 import math
 import os
