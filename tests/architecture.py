@@ -20,7 +20,7 @@ Rule = Callable[["Source"], Iterator[Finding]]
 BENCH_TIERS = (
     ("errors",),
     ("catalogue",),
-    ("spec",),
+    ("settings", "spec_simulated", "spec"),
     ("environment", "devices", "logs", "measure", "launch"),
     ("results",),
     ("judge",),

@@ -89,6 +89,10 @@ class Backend:
         """
         raise NotImplementedError
 
+    def count_processes(self, spec: RunSpec) -> int:
+        """Processes of a run: ranks 0 to this number have one of their own."""
+        return spec.n_cards
+
     def prepare_shared(self, spec: RunSpec, allocation: Allocation) -> Dict[str, str]:
         """Facts that all ranks of a run must agree on, such as free ports or a rank table."""
         return {}

@@ -83,7 +83,8 @@ def build_plan(
     """
     base = {name: value for name, value in inherited.items() if name not in RANK_VARIABLES}
     ranks = []
-    for placement in allocation.placements:
+    # Ranks without a process of their own are the backend's business, from another rank's process.
+    for placement in allocation.placements[: backend.count_processes(spec)]:
         identity = {
             "RANK_ID": str(placement.rank),
             "RANK_SIZE": str(spec.n_cards),

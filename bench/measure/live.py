@@ -100,13 +100,19 @@ class RunSnapshot:
 
 
 class LiveRun:
-    """Thread-safe holder of the state of one run."""
+    """Thread-safe holder of the state of one run.
 
-    def __init__(self, facts: RunFacts) -> None:
+    Args:
+        facts: of the run.
+        n_ranks: ranks that are followed, 0 to this number; all if None.
+    """
+
+    def __init__(self, facts: RunFacts, n_ranks: Optional[int] = None) -> None:
+        n_ranks = facts.world_size if n_ranks is None else n_ranks
         self._lock = threading.Lock()
         self._facts = facts
         self._state = RUN_STATES[0]
-        self._ranks: Dict[int, RankLive] = {rank: RankLive() for rank in range(facts.world_size)}
+        self._ranks: Dict[int, RankLive] = {rank: RankLive() for rank in range(n_ranks)}
 
     def set_state(self, state: str) -> None:
         """Moves the run to a state of :data:`bench.catalogue.RUN_STATES`."""
@@ -167,7 +173,7 @@ class LiveRun:
     def snapshot(self) -> RunSnapshot:
         """A consistent copy."""
         with self._lock:
-            ranks = tuple(self._ranks[rank] for rank in range(self._facts.world_size))
+            ranks = tuple(self._ranks[rank] for rank in sorted(self._ranks))
             return RunSnapshot(self._facts, self._state, ranks)
 
     def _change(self, rank: int, **changes: Any) -> None:

@@ -61,7 +61,8 @@ def run_once(context: RunContext) -> RunResult:
     argv = _build_argv(context, iterations_per_loop)
     result = _build_started_result(context, allocation, iterations_per_loop, argv)
     write_result(context.run_dir, result)
-    live = LiveRun(_build_facts(context, allocation, iterations_per_loop))
+    facts = _build_facts(context, allocation, iterations_per_loop)
+    live = LiveRun(facts, backend.count_processes(spec))
     context.set_live(live)
     try:
         plan = build_plan(

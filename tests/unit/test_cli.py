@@ -43,13 +43,18 @@ def test_simulated_sweep(tmp_path, capsys):
     for folder in list_run_directories(tmp_path / "results"):
         result = read_result(folder)
         assert result.state == "finished"
-        assert sorted(os.listdir(str(folder))) == ["logs", "result.json", "spec.yaml"]
+        assert sorted(os.listdir(str(folder))) == [
+            "logs",
+            "result.json",
+            "spec.yaml",
+            "truth.json",
+        ]
         assert len(result.ranks) == result.n_cards
         assert result.ranks[0].intervals["reason"].count("steady") == 2
 
 
 def test_true_rate_is_found(tmp_path, capsys):
-    from bench.devices.simulation import compute_true_rate
+    from bench.devices.truth import compute_true_rate
     from bench.spec import spec_from_dict
 
     _run(capsys, *SIMULATED, "--cards", "4", "--set", "iterations_per_loop=1")
