@@ -82,8 +82,7 @@ class Batch:
         self._number = np.maximum(np.arange(len(self._rows)) - n_fast, -1)
         self._fill(fast)
         if len(fast) > 1 or (fast and singles):
-            order = np.argsort(self._rows["line_number"], kind="stable")
-            self._keep(order)
+            self._keep(np.argsort(self._rows["line_number"], kind="stable"))
 
     def store(self, duplicates: Duplicates) -> None:
         """Drops what came twice and adds the rest to the table."""
@@ -128,7 +127,7 @@ class Batch:
         self.n_doubles += len(index)
         good = np.ones(len(self._rows), dtype=bool)
         good[index + 1] = False
-        self._keep(good)
+        self._keep(np.flatnonzero(good))
 
     def _drop_others(self, duplicates: Duplicates, chosen: np.ndarray) -> List[Tuple[int, Pending]]:
         """Matches the chosen records one by one; gives the first forms with their rows."""
@@ -160,7 +159,7 @@ class Batch:
                     self.late.append(twin.row)
         if good.all():
             return pending
-        self._keep(good)
+        self._keep(np.flatnonzero(good))
         moved = np.cumsum(good) - 1
         return [(int(moved[index]), record) for index, record in pending]
 
@@ -191,7 +190,9 @@ class Batch:
             self._forms[start:] = [single.form for single in self._singles]
 
     def _keep(self, chosen: np.ndarray) -> None:
-        self._rows = self._rows[chosen]
+        # Rows are moved as plain bytes: numpy copies structured ones field by field.
+        dtype = self._rows.dtype
+        self._rows = self._rows.view(f"V{dtype.itemsize}")[chosen].view(dtype)
         self._forms = self._forms[chosen]
         self._spans = self._spans[:, chosen]
         self._number = self._number[chosen]

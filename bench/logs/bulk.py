@@ -107,6 +107,7 @@ def read_bulk(data: bytes, sources: Tuple[bytes, ...], encode: Encoder) -> BulkR
         rows.extend(_read_loss_scales(lines.select(scale)))
     other = ~(absl | native | logger | scale)
     if other.any():
+        rows.extend(_read_messages(lines.select(other), scan.BARE))
         rows.extend(_read_prints(lines.select(other)))
     rows = [part for part in rows if len(part.cursor)]
     for part in rows:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Callable, Dict, Optional, Union
 
 import numpy as np
 
-from bench.logs.words import NO_DOT, Block, find_non_digits, parse_digits
+from bench.logs.words import (
+    MAX_EXPONENT,
+    NO_DOT,
+    Block,
+    build_float_powers,
+    find_non_digits,
+    parse_digits,
+)
 
-# Powers of ten up to this one are exact as floats, so one rounding gives the nearest float.
-MAX_EXPONENT = 22
+# Characters of an exponent like e-05.
+EXPONENT_CHARS = 4
 # Different names that are looked for in a block; lines with more are read one by one.
 MAX_NAMES = 64
 
@@ -65,13 +71,29 @@ class Cursor:
         return self.extend(**{name: self.columns["place"]})
 
     def read_decimal(self, name: str, decimals: Optional[int] = None) -> Cursor:
-        """Reads a number of at most 15 characters; ``decimals`` asks for so many after a dot."""
+        """Reads a number of at most 15 characters before an exponent, if it has one.
+
+        Args:
+            name: column for the values, float64.
+            decimals: so many digits stand behind the dot, and no exponent.
+        """
         numbers = self.block.read_numbers(self.columns["place"])
         good = numbers.good
         length = numbers.length.astype(np.int64)
+        counter, tens = numbers.compute_fractions()
         if decimals is not None:
             good = good & (numbers.dot == length - 1 - decimals)
-        return self.extend(**{name: numbers.compute_values()}).advance(length).select(good)
+        else:
+            places = self.columns["place"] + length
+            small = np.flatnonzero(good & (self.block.bytes[places] == ord("e")))
+            if len(small):
+                exponents = self.block.read_small_exponents(places[small])
+                tens[small] += exponents
+                length[small] += EXPONENT_CHARS
+                good = good & (tens <= MAX_EXPONENT)
+                tens = np.minimum(tens, MAX_EXPONENT)
+        values = counter / build_float_powers()[tens]
+        return self.extend(**{name: values}).advance(length).select(good)
 
     def read_integer(self, name: str, max_digits: int = 15) -> Cursor:
         """Reads an integer."""
@@ -124,9 +146,3 @@ class Cursor:
     def finish(self) -> Cursor:
         """Keeps the lines that end here."""
         return self.select(self.columns["place"] == self.columns["end"])
-
-
-@lru_cache(maxsize=1)
-def build_float_powers() -> np.ndarray:
-    """Powers of ten as float64."""
-    return np.array([float(10**n) for n in range(MAX_EXPONENT + 1)])

@@ -31,7 +31,7 @@ def find_telling_lines(
     telling |= ends - begins > scan.MAX_LINE_BYTES
     data = block.data
     size = int(ends[-1])
-    if not data[:size].isascii():
+    if not data.isascii():
         _mark_lines(telling, begins, np.flatnonzero(block.bytes[:size] >= 0x80), ends)
     if b"\r" in data:
         _mark_lines(telling, begins, np.flatnonzero(block.bytes[:size] == 13), ends)
@@ -68,13 +68,15 @@ def _starts_telling(block: Block, begins: np.ndarray, ends: np.ndarray) -> np.nd
     first = block.bytes[begins]
     second = block.bytes[begins + 1]
     telling = (first == ord("[")) | ((first == ord(" ")) & (second == ord("[")))
-    for letter in b"WEFC":
-        telling |= first == letter
+    for severity in patterns.LOGGER_SEVERITY:
+        telling |= block.has_literal(begins, severity + b":tensorflow:")
+    is_digit = (second >= 0x30) & (second <= 0x39)
+    for letter in b"WEF":
+        telling |= (first == letter) & is_digit
     # 2020-05-21 19:45:05.732132: W: the fifth byte and the letter tell native lines.
     native = (block.bytes[begins + 4] == ord("-")) & (block.bytes[begins + 28] != ord("I"))
     telling |= native & (ends - begins > 28)
-    digit = (second >= 0x30) & (second <= 0x39)
-    for line in np.flatnonzero((first == ord("I")) & digit & ~telling).tolist():
+    for line in np.flatnonzero((first == ord("I")) & is_digit & ~telling).tolist():
         begin, end = int(begins[line]), int(ends[line])
         if patterns.TORN_START.match(block.data, begin, end):
             telling[line] = not patterns.HEADER.match(block.data, begin, end)

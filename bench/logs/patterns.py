@@ -287,8 +287,10 @@ LONE_TAG = re.compile(rb" {0,4}[A-Za-z_][\w./]{0,99} = " + NUMBER + rb"\s*$")
 
 # Each trigger and label holds one of these: a line without any has nothing to tell.
 HINTS = (
-    b"oss",
-    b"tep",
+    b"loss",
+    b"Loss",
+    b"step",
+    b"Step",
     b"GEOP",
     b"heckpoints for",
     b"valuation ",

@@ -20,6 +20,7 @@ from bench.logs.tables import Storage
 DEFAULT_MEMORY_BYTES = 64 << 20
 # From this size on a block is read in bulk; below, the fixed cost of that is more than it saves.
 BULK_BYTES = 32 << 10
+FIRST_BYTES = 64 << 10
 MAX_SOURCES = 12
 _LOGGER_LINE = re.compile(rb"[A-Z]{4,8}:tensorflow:")
 _LINE_END = re.compile(rb"[\r\n]")
@@ -128,6 +129,11 @@ class LogReader:
 
     def _read_lines(self, block: bytes) -> None:
         """Reads whole lines, all of them with their end."""
+        if self._line_number == 1 and len(block) > 2 * FIRST_BYTES:
+            # Shows where this log's records come from, so that the rest can be read in bulk.
+            end = block.rfind(b"\n", 0, FIRST_BYTES) + 1
+            self._read_lines(block[:end])
+            block = block[end:]
         if len(block) >= self._bulk_bytes and self._read_in_bulk(block):
             return
         lines = block.split(b"\n")

@@ -156,11 +156,11 @@ class Storage:
         """Moves rows to the file."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="ascend-bert-")  # noqa: SIM115
-        data = rows.tobytes()
         self._file.seek(self._end)
-        self._file.write(data)
+        self._file.write(rows.view(np.uint8))
         extent = Extent(self._end, len(rows))
-        self._end += len(data)
+        self._end += rows.nbytes
+        self.used_bytes -= rows.nbytes
         return extent
 
     def read(self, extent: Extent, dtype: np.dtype) -> np.ndarray:
@@ -318,22 +318,13 @@ class Table:
     def move_out(self, kept_rows: int = KEPT_ROWS) -> None:
         """Moves all but the latest rows to the file, so that memory stays bounded."""
         n_kept = 0
-        moved: List[Chunk] = []
-        loose: List[np.ndarray] = []
-        kept: List[Chunk] = []
-        for chunk in reversed(self._chunks):
+        for i in range(len(self._chunks) - 1, -1, -1):
+            chunk = self._chunks[i]
             if isinstance(chunk, Extent):
-                moved.insert(0, chunk)
-            elif n_kept < kept_rows:
-                kept.insert(0, chunk)
-                n_kept += len(chunk)
-            else:
-                loose.insert(0, chunk)
-        if loose:
-            rows = np.concatenate(loose)
-            moved.append(self._storage.write(rows))
-            self._storage.used_bytes -= rows.nbytes
-        self._chunks = moved + kept
+                break
+            if n_kept >= kept_rows:
+                self._chunks[i] = self._storage.write(chunk)
+            n_kept += len(chunk)
 
 
 def build_tables(storage: Storage, texts: Texts) -> Dict[str, Table]:

@@ -19,6 +19,8 @@ ZEROS = 0x3030303030303030
 PAD_BYTES = 1024
 MAX_CHARS = 15
 NO_DOT, MANY_DOTS = 16, 255
+# Powers of ten up to this one are exact as floats, so one rounding gives the nearest float.
+MAX_EXPONENT = 22
 
 
 class Numbers(NamedTuple):
@@ -37,16 +39,22 @@ class Numbers(NamedTuple):
     dot: np.ndarray
     digits: np.ndarray
 
-    def compute_values(self) -> np.ndarray:
-        """The nearest float64, as ``float`` gives it: a quotient of two integers below 2**53."""
+    def compute_fractions(self) -> Tuple[np.ndarray, np.ndarray]:
+        """The numbers as quotients: an integer below 2**53 and the power of ten to divide it by."""
         # Without the dot's place the digits before it weigh a tenth.
-        unit = build_units()[self.dot]
+        units, tens = build_units()
+        unit = units[self.dot]
         whole = self.digits // (unit * 10)
-        values = (self.digits - whole * unit * 9) / unit
+        counter = self.digits - whole * unit * 9
         bare = np.flatnonzero(self.dot == NO_DOT)
         if len(bare):
-            values[bare] = self.digits[bare] // build_scales()[self.length[bare]]
-        return values
+            counter[bare] = self.digits[bare] // build_scales()[self.length[bare]]
+        return counter, tens[self.dot]
+
+    def compute_values(self) -> np.ndarray:
+        """The nearest float64, as ``float`` gives it: one rounding of an exact quotient."""
+        counter, tens = self.compute_fractions()
+        return counter / build_float_powers()[tens]
 
     def compute_integers(self) -> np.ndarray:
         """The numbers without a dot, int64 [N]."""
@@ -113,6 +121,13 @@ class Block:
         right = parse_digits(drop_dots(digits1 & kept1[length]))
         return Numbers(good, length, dot, (left * 100_000_000 + right).astype(np.int64))
 
+    def read_small_exponents(self, places: np.ndarray) -> np.ndarray:
+        """Reads ``e-05`` as 5, int64 [N]; 99 where there is anything else."""
+        words = self.words(places)
+        digits = (words & 0xFFFF0000) << 32 ^ 0x3030000000000000
+        good = (words & 0xFFFF == 0x2D65) & (find_non_digits(digits) == 0)
+        return np.where(good, parse_digits(digits).astype(np.int64), 99)
+
     def count_spaces(self, places: np.ndarray) -> np.ndarray:
         """How many spaces stand at each place, int64 [N], at most 16."""
         spaces = get_bits(find_byte(self.words(places), 0x20))
@@ -170,9 +185,19 @@ def parse_pairs(words: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def build_units() -> np.ndarray:
-    """By the position of the dot: the weight of the digit before it among 15, int64 [256]."""
-    return np.array([10 ** max(15 - dot, 0) for dot in range(256)], dtype=np.int64)
+def build_units() -> Tuple[np.ndarray, np.ndarray]:
+    """By the position of the dot: the weight of the digit before it among 15, and its power of ten.
+
+    Without a dot both are those of a whole number, 1 and 0.
+    """
+    tens = np.array([max(15 - dot, 0) for dot in range(256)], dtype=np.int64)
+    return np.array([10**power for power in tens.tolist()], dtype=np.int64), tens
+
+
+@lru_cache(maxsize=1)
+def build_float_powers() -> np.ndarray:
+    """Powers of ten that are exact as float64."""
+    return np.array([float(10**n) for n in range(MAX_EXPONENT + 1)])
 
 
 @lru_cache(maxsize=1)
