@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
-from bert.data.tokenization import TokenizerOptions, cut_text, tokenize_basic
+from bert.data.atomic import atomic_file
+from bert.data.commands import ArgumentParser
+from bert.data.record_outputs import check_output_paths
+from bert.data.text_files import TextReader, find_text_files
+from bert.data.tokenization import (
+    TokenizerOptions,
+    check_tokenizer_options,
+    cut_text,
+    tokenize_basic,
+)
 from bert.data.vocabulary import SPECIAL_TOKENS
-from bert.errors import UsageError
+from bert.errors import DataError, UsageError
 
 Pair = Tuple[str, str]
 # Different words counted at most; beyond it the rarest are forgotten, as rare words do not make
@@ -145,3 +154,57 @@ def _merge(split: List[str], pair: Pair, merged: str) -> List[str]:
             result.append(split[at])
             at += 1
     return result
+
+
+def write_vocabulary(path: str, tokens: Sequence[str]) -> None:
+    """Writes a vocabulary file, one token per line.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_file(path, "w", encoding="utf-8") as stream:
+        stream.write("\n".join(tokens) + "\n")
+
+
+def run_vocabulary_command(arguments: List[str]) -> int:
+    """Runs `python -m bert.data.vocabulary`."""
+    flags = _build_parser().parse_args(arguments)
+    inputs = find_text_files([p.strip() for p in flags.input_file.split(",") if p.strip()])
+    check_output_paths([flags.output_file], inputs)
+    tokenizer = TokenizerOptions(flags.do_lower_case, flags.control_characters)
+    check_tokenizer_options(tokenizer)
+    counts = count_words(TextReader(inputs).iterate_lines(), tokenizer)
+    if not counts:
+        raise DataError(f"{flags.input_file}: no words to learn a vocabulary from")
+    options = VocabularyOptions(
+        size=flags.vocab_size,
+        min_frequency=flags.min_frequency,
+        max_alphabet=flags.max_alphabet,
+        special_tokens=(*SPECIAL_TOKENS, *(f"[unused{i}]" for i in range(flags.num_unused))),
+    )
+    tokens = learn_pieces(counts, options)
+    write_vocabulary(flags.output_file, tokens)
+    print(f"{len(tokens)} tokens learned from {len(counts)} different words: {flags.output_file}")
+    return 0
+
+
+def _build_parser() -> ArgumentParser:
+    defaults, tokenizer = VocabularyOptions(), TokenizerOptions()
+    parser = ArgumentParser(
+        prog="python -m bert.data.vocabulary",
+        description="Learns a WordPiece vocabulary; the same text gives the same vocabulary.",
+    )
+    add = parser.add_argument
+    add("--input_file", required=True, help="text files, glob patterns, directories; by comma")
+    add("--output_file", required=True, help="vocabulary to write")
+    add("--vocab_size", type=int, default=defaults.size, help="tokens, at most")
+    add("--min_frequency", type=int, default=defaults.min_frequency, help="of a pair to merge")
+    add("--max_alphabet", type=int, default=defaults.max_alphabet, help="characters, at most")
+    add("--num_unused", type=int, default=0, help="[unusedN] tokens to leave room with")
+    add(
+        "--control_characters",
+        default=tokenizer.control_characters,
+        help="dropped: format (Cc, Cf; as the public BERT) or all (every C*)",
+    )
+    parser.add_boolean("do_lower_case", tokenizer.do_lower_case, "lower-case, strip accents")
+    return parser

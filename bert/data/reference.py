@@ -115,7 +115,7 @@ class DrawnInstances(NamedTuple):
     Attributes:
         pairs: truncated segment pairs.
         n_targets: int64 [N], masked tokens of each.
-        positions: int32 [sum of n_targets], places in the sequence, in the order drawn.
+        positions: int32 [sum of n_targets + 1], places in the sequence, in the order drawn.
         replacements: int32 of the same size: an id, _MASK or _KEEP.
     """
 
@@ -176,8 +176,9 @@ def draw_instances(
     return DrawnInstances(
         pairs,
         np.array(masks.n_targets, np.int64),
-        np.array(masks.positions, np.int32),
-        np.array(masks.replacements, np.int32),
+        # The last entry is nobody's: where nothing is masked at all, there is something to index.
+        np.array([*masks.positions, 0], np.int32),
+        np.array([*masks.replacements, _KEEP], np.int32),
     )
 
 

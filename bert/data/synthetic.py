@@ -25,8 +25,14 @@ from bert.data.blocks import InstanceOptions, check_instance_options, iterate_bl
 from bert.data.commands import ArgumentParser, run_command
 from bert.data.documents import build_tokenized_documents
 from bert.data.examples import encode_framed_examples
-from bert.data.learn_vocabulary import VocabularyOptions, count_words, learn_pieces
+from bert.data.learn_vocabulary import (
+    VocabularyOptions,
+    count_words,
+    learn_pieces,
+    write_vocabulary,
+)
 from bert.data.masking import build_masking_table
+from bert.data.record_outputs import open_record_outputs
 from bert.data.schema import MASKED_LM_IDS, MASKED_LM_WEIGHTS, NEXT_SENTENCE_LABELS
 from bert.data.synthetic_language import (
     LANGUAGE_VERSION,
@@ -138,8 +144,7 @@ def write_synthetic_directory(path: str, options: SyntheticOptions) -> None:
             count_words((line for document in train for line in document), TokenizerOptions()),
             VocabularyOptions(size=options.vocab_size),
         )
-        with open(os.path.join(directory, "vocab.txt"), "w", encoding="utf-8") as stream:
-            stream.write("\n".join(tokens) + "\n")
+        write_vocabulary(os.path.join(directory, "vocab.txt"), tokens)
         vocabulary = build_vocabulary(tokens, "vocab.txt")
         statistics = {
             "train": _write_split(directory, "train", train, vocabulary, options),
@@ -185,30 +190,26 @@ def _write_split(
     if name == "eval":
         instances = instances._replace(dupe_factor=1, random_seed=instances.random_seed + 1)
     os.mkdir(os.path.join(directory, name))
-    contents: List[List[bytes]] = [[] for _ in range(n_files)]
+    paths = [
+        os.path.join(directory, name, f"{name}-{i:05d}-of-{n_files:05d}.tfrecord")
+        for i in range(n_files)
+    ]
     label_counts = np.zeros([vocabulary.size], np.int64)
-    n_records = n_random_next = 0
+    n_random_next = 0
     table = build_masking_table(vocabulary.ids, size=vocabulary.size)
-    for batch in iterate_block_batches(tokenized, table, instances, block=0):
-        features = batch.features
-        labels = features[MASKED_LM_IDS][features[MASKED_LM_WEIGHTS] > 0]
-        label_counts += np.bincount(labels, minlength=vocabulary.size)
-        n_random_next += int(features[NEXT_SENTENCE_LABELS].sum())
-        records = encode_framed_examples(features)
-        start = 0
-        for i, end in enumerate(records.ends.tolist()):
-            contents[(n_records + i) % n_files].append(records.data[start:end])
-            start = end
-        n_records += len(batch.keys)
+    with open_record_outputs(paths) as outputs:
+        for batch in iterate_block_batches(tokenized, table, instances, block=0):
+            features = batch.features
+            labels = features[MASKED_LM_IDS][features[MASKED_LM_WEIGHTS] > 0]
+            label_counts += np.bincount(labels, minlength=vocabulary.size)
+            n_random_next += int(features[NEXT_SENTENCE_LABELS].sum())
+            outputs.write(encode_framed_examples(features))
+    n_records = outputs.n_records
     if n_records < n_files:
         raise UsageError(
             f"{len(documents)} {name} documents give {n_records} instances, too few for {n_files} "
             f"files; ask for more documents or fewer {name}_files"
         )
-    for i, content in enumerate(contents):
-        path = os.path.join(directory, name, f"{name}-{i:05d}-of-{n_files:05d}.tfrecord")
-        with open(path, "wb") as stream:
-            stream.write(b"".join(content))
     return {
         "documents": len(documents),
         "tokens": len(tokenized.tokens),

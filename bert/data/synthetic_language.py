@@ -8,6 +8,7 @@ What a model can learn from it, from quick to slow:
 - agreement (English-like): determiner, noun ending and verb form go together;
 - collocations: each noun has verbs and adjectives that it mostly comes with;
 - topics: a document is about one topic, whose words are frequent in it and rare elsewhere;
+- burstiness: it is about a few things, which it names again and again;
 - discourse: a sentence mostly speaks on about what the sentence before it named last, so that the
   right next sentence shares a word with what it follows, and a random one does not.
 
@@ -32,7 +33,10 @@ LANGUAGES = ("en", "zh")
 
 N_TOPICS = 12
 N_NOUNS, N_VERBS, N_ADJECTIVES = 900, 420, 330
-SHARE_OF_COLLOCATIONS = 0.75
+# Nouns that a document is about, and how often it speaks of them.
+CAST_SIZE = 5
+SHARE_OF_CAST = 0.85
+SHARE_OF_COLLOCATIONS = 0.85
 SHARE_OF_CONTINUATIONS = 0.85
 SHARE_OF_TOPIC_WORDS = 0.85
 MIN_SENTENCES, MAX_SENTENCES = 8, 40
@@ -152,6 +156,7 @@ class _Writer:
         self.rng = rng
         self.lexicon = lexicon
         self.topic = topic
+        self.cast = [self._draw_word(0) for _ in range(CAST_SIZE)]
         self.last_noun = -1  # what the sentence before named last
 
     def write_english(self) -> str:
@@ -190,12 +195,17 @@ class _Writer:
         if self.last_noun >= 0 and self._chance(SHARE_OF_CONTINUATIONS):
             subject = self.last_noun
         else:
-            subject = self._draw_word(0)
+            subject = self._draw_noun()
         if self._chance(SHARE_OF_COLLOCATIONS):
             verb = _pick(self.rng, self.lexicon.verbs_of[subject])
         else:
             verb = self._draw_word(1)
-        return subject, verb, self._draw_word(0), self._draw_word(0) if self._chance(0.5) else -1
+        return subject, verb, self._draw_noun(), self._draw_noun() if self._chance(0.5) else -1
+
+    def _draw_noun(self) -> int:
+        if self._chance(SHARE_OF_CAST):
+            return self.cast[_draw_rank(self.rng, CAST_SIZE)]
+        return self._draw_word(0)
 
     def _draw_word(self, word_class: int) -> int:
         """Returns a noun (0), verb (1) or adjective (2), mostly of the topic."""

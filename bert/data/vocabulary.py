@@ -5,6 +5,7 @@ python -m bert.data.vocabulary --input_file TEXT --output_file vocab.txt --vocab
 
 from __future__ import annotations
 
+import sys
 from typing import Dict, Iterable, List, NamedTuple, Sequence
 
 from bert.errors import DataError
@@ -80,3 +81,17 @@ def check_special_tokens(vocabulary: Vocabulary, needed: Sequence[str] = SPECIAL
             f"the vocabulary {vocabulary.path} has no {' '.join(missing)}; add a line for each, "
             "or make one with python -m bert.data.vocabulary"
         )
+
+
+def main(arguments: List[str]) -> int:
+    """Learns a vocabulary from text files and writes it."""
+    # Learning needs the tokenizer, which needs this module's Vocabulary.
+    from bert.data.learn_vocabulary import run_vocabulary_command
+
+    return run_vocabulary_command(arguments)
+
+
+if __name__ == "__main__":
+    from bert.data.commands import run_command
+
+    sys.exit(run_command(main))
