@@ -138,6 +138,9 @@ _REFUSED = (
     ("use_fp16", True, "it rewrites graphs for GPUs; use --manual_fp16"),
 )
 
+# Values that ask for something only the Ascend backend has.
+_ASCEND_ONLY = ("over_dump", "over_dump_path", "npu_bert_job_start_file")
+
 _AT_LEAST_ONE = (
     "max_seq_length",
     "train_batch_size",
@@ -217,6 +220,12 @@ def _check_refused(flags: Mapping[str, Any]) -> None:
     for name, value, reason in _REFUSED:
         if flags[name] == value:
             raise UsageError(f"--{name}={value} is refused: {reason}")
+    for name in _ASCEND_ONLY:
+        if flags[name] and flags["backend"] != "ascend":
+            raise UsageError(
+                f"--{name}={flags[name]} is refused: it needs --backend=ascend, not "
+                f"{flags['backend']}"
+            )
     if flags["num_accumulation_steps"] != 1:
         raise UsageError(
             f"--num_accumulation_steps={flags['num_accumulation_steps']} is refused: "

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from bert.backends.base import Backend
 from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_barrier
+from bert.backends.cpu_memory import keep_freed_memory
 from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
 from bert.backends.peers import PeerWatch
 from bert.errors import UnavailableError, UsageError
@@ -53,9 +54,14 @@ class CpuBackend(Backend):
             )
 
     def start(self) -> None:
-        """Starts this rank's server and takes TF_CONFIG out of the environment."""
+        """Starts this rank's server, if it has peers to meet there."""
         # Consumed here: tf.estimator would read it too, and refuse a cluster without a chief.
         os.environ.pop("TF_CONFIG", None)
+        keep_freed_memory()
+        if self.config.use_xla:
+            # Without this XLA leaves operators on a CPU alone, whatever the session asks for.
+            flags = os.environ.get("TF_XLA_FLAGS", "")
+            os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_cpu_global_jit".strip()
         if self.rank.rank_size == 1:
             return
         try:

@@ -94,6 +94,8 @@ def test_debug_turns_dropout_and_shuffling_off():
         (["--horovod"], "--horovod=True is refused: ranks are averaged"),
         (["--use_fp16"], "--use_fp16=True is refused: "),
         (["--allreduce_post_accumulation"], "--allreduce_post_accumulation=True is refused"),
+        (["--over_dump"], "--over_dump=True is refused: it needs --backend=ascend, not cpu"),
+        (["--npu_bert_job_start_file=x.json"], "--npu_bert_job_start_file=x.json is refused"),
         (["--num_accumulation_steps=4"], "--num_accumulation_steps=4 is refused"),
         (["--optimizer_type=Adam"], "--optimizer_type='Adam' is refused"),
         (["--npu_bert_loss_scale=-2"], "--npu_bert_loss_scale=-2: give -1"),

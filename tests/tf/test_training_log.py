@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from bert.data.examples import encode_framed_examples
+from bert.flags import ALL_FLAGS
 from bert.train_config import InputConfig
 from bert.training import run
 from bert.training.inputs import build_synthetic_batch
@@ -160,10 +162,30 @@ def test_evaluation_takes_every_example_once(real_run):
 
 
 def test_checkpoints_hold_weights_slots_and_step(real_run):
-    import tensorflow.compat.v1 as tf
-
     names = dict(tf.train.list_variables(str(real_run[2] / "model.ckpt-9")))
     assert "global_step" in names
     weights = [n for n in names if n.endswith("kernel")]
     assert weights
     assert all(f"{name}/adam_m" in names and f"{name}/adam_v" in names for name in weights)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    weights = []
+    for name, seed in (("a", 7), ("b", 7)):
+        config = small_config(
+            tmp_path,
+            output_dir=str(tmp_path / name),
+            random_seed=seed,
+            hidden_dropout_prob=0.1,
+            attention_probs_dropout_prob=0.1,
+        )
+        tf.reset_default_graph()
+        run.train(config, small_backend(config))
+        reader = tf.train.load_checkpoint(str(tmp_path / name / "model.ckpt-4"))
+        weights.append(reader.get_tensor("bert/encoder/layer_1/output/dense/kernel"))
+    assert np.array_equal(weights[0], weights[1])
+
+
+def test_the_readme_names_every_flag():
+    text = (ROOT / "bert" / "README.md").read_text("utf-8")
+    assert [spec.name for spec in ALL_FLAGS if f"`{spec.name}`" not in text] == []
