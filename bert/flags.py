@@ -12,11 +12,15 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from absl import flags as absl_flags
 
+from bert.backends.ascend_options import PRECISION_MODES
 from bert.errors import UsageError
 
 
 class FlagSpec(NamedTuple):
-    """One flag: `kind` is one of str, int, float, bool, or a tuple of the allowed words."""
+    """One flag: `kind` is one of str, int, float, bool, list, or a tuple of the allowed words.
+
+    A list is a flag that may be given several times.
+    """
 
     name: str
     kind: Any
@@ -104,6 +108,14 @@ OWN_FLAGS = (
     FlagSpec("inter_op_parallelism_threads", int, None, "default: the cores of this process"),
     FlagSpec("synthetic_input", bool, False, "train on random ids in memory, without any file"),
     FlagSpec("connect_timeout_seconds", int, 600, "longest wait for the other ranks at start"),
+    FlagSpec(
+        "precision_mode",
+        PRECISION_MODES,
+        None,
+        "how the device itself lowers float32 (Ascend); replaces --manual_fp16",
+    ),
+    FlagSpec("npu_option", list, [], "key=value, any option of NPURunConfig (Ascend); repeatable"),
+    FlagSpec("npu_device_root", str, "/dev", "directory of the nodes davinciN (Ascend)"),
 )
 
 ALL_FLAGS = FIELD_FLAGS + OWN_FLAGS
@@ -117,6 +129,7 @@ def _define_flags() -> absl_flags.FlagValues:
         int: absl_flags.DEFINE_integer,
         float: absl_flags.DEFINE_float,
         bool: absl_flags.DEFINE_bool,
+        list: absl_flags.DEFINE_multi_string,
     }
     for spec in ALL_FLAGS:
         if isinstance(spec.kind, tuple):
@@ -142,12 +155,20 @@ def parse_flags(arguments: Sequence[str]) -> Dict[str, Any]:
     """
     values = _define_flags()
     try:
-        rest = values(["bert.pretrain", *arguments])[1:]
+        rest = values(["bert.pretrain", *map(_join_name, arguments)])[1:]
     except absl_flags.Error as error:
         raise UsageError(f"{error}; --help lists the flags") from error
     if rest:
         raise UsageError(f"{rest[0]!r} is not a flag; --help lists the flags")
     return {spec.name: values[spec.name].value for spec in ALL_FLAGS}
+
+
+def _join_name(word: str) -> str:
+    """Returns a flag with underscores where its name was written with dashes."""
+    if not word.startswith("--"):
+        return word
+    name, separator, value = word[2:].partition("=")
+    return "--" + name.replace("-", "_") + separator + value
 
 
 def render_help() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from bert.backends.ascend_config import AscendConfig, build_ascend_config
 from bert.backends.rank import RankEnvironment
 from bert.config import BertConfig, check_sequence_length, override_dropout, read_bert_config
 from bert.errors import UsageError
@@ -129,6 +130,7 @@ class TrainConfig:
     n_intra_op_threads: Optional[int]
     n_inter_op_threads: Optional[int]
     connect_timeout_seconds: int
+    ascend: AscendConfig = AscendConfig()
 
 
 # Values that no backend can honour, with the reason given to the user.
@@ -140,6 +142,7 @@ _REFUSED = (
 
 # Values that ask for something only the Ascend backend has.
 _ASCEND_ONLY = ("over_dump", "over_dump_path", "npu_bert_job_start_file")
+_ASCEND_ONLY += ("precision_mode", "npu_option")
 
 _AT_LEAST_ONE = (
     "max_seq_length",
@@ -213,6 +216,7 @@ def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> Train
         n_intra_op_threads=flags["intra_op_parallelism_threads"],
         n_inter_op_threads=flags["inter_op_parallelism_threads"],
         connect_timeout_seconds=flags["connect_timeout_seconds"],
+        ascend=build_ascend_config(flags, rank.rank_size),
     )
 
 
@@ -339,7 +343,8 @@ def _build_optimizer(flags: Mapping[str, Any]) -> OptimizerConfig:
 def _build_precision(flags: Mapping[str, Any]) -> PrecisionConfig:
     encoder_fp16 = flags["manual_fp16"]
     if encoder_fp16 is None:
-        encoder_fp16 = flags["backend"] == "ascend"
+        # A precision mode makes the device choose the type of every operator by itself.
+        encoder_fp16 = flags["backend"] == "ascend" and flags["precision_mode"] is None
     heads_fp16 = encoder_fp16 if flags["use_fp16_cls"] is None else flags["use_fp16_cls"]
     return PrecisionConfig(
         encoder="float16" if encoder_fp16 else "float32",
@@ -350,7 +355,9 @@ def _build_precision(flags: Mapping[str, Any]) -> PrecisionConfig:
 def _build_loss_scale(flags: Mapping[str, Any], precision: PrecisionConfig) -> LossScaleConfig:
     asked = flags["npu_bert_loss_scale"]
     if asked is None:
-        asked = 0 if "float16" in (precision.encoder, precision.heads) else -1
+        # An Ascend device lowers float32 to float16 by itself unless it is told not to.
+        keeps = flags["backend"] != "ascend" or flags["precision_mode"] == "must_keep_origin_dtype"
+        asked = -1 if keeps and "float16" not in (precision.encoder, precision.heads) else 0
     if asked < -1:
         raise UsageError(
             f"--npu_bert_loss_scale={asked}: give -1 for none, 0 for dynamic, or the scale"

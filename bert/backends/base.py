@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import os
 from typing import Any, Callable, List
 
 import tensorflow.compat.v1 as tf
 
 from bert.backends.ops import Ops
 from bert.backends.rank import RankEnvironment
-from bert.train_config import TrainConfig
+from bert.train_config import LossScaleConfig, TrainConfig
 
 
 class Backend(abc.ABC):
@@ -36,6 +37,11 @@ class Backend(abc.ABC):
         return self.rank.is_root
 
     @property
+    def unused_directory(self) -> str:
+        """A directory that never exists: an estimator wants a name, this rank writes nothing."""
+        return os.path.join(self.config.output_dir, f".rank_{self.rank.rank_id}_writes_nothing")
+
+    @property
     def n_steps_per_run(self) -> int:
         """Training steps that one Session.run takes."""
         return 1
@@ -52,6 +58,9 @@ class Backend(abc.ABC):
     def finish(self) -> None:
         """Waits until no rank needs this one any longer."""
 
+    def close(self) -> None:  # noqa: B027
+        """Gives the device back, after the last use of this backend in the process."""
+
     @abc.abstractmethod
     def build_ops(self) -> Ops:
         """Returns the operators that the model is built from."""
@@ -61,8 +70,12 @@ class Backend(abc.ABC):
         """Wraps an optimiser so that compute_gradients returns the average over ranks."""
 
     @abc.abstractmethod
+    def build_loss_scale(self, config: LossScaleConfig) -> Any:
+        """Returns the loss scale that `scale_loss` takes; its `value` is a float32 scalar."""
+
+    @abc.abstractmethod
     def scale_loss(self, optimizer: tf.train.Optimizer, loss_scale: Any) -> tf.train.Optimizer:
-        """Wraps an optimiser with loss scaling (`bert.optimization.loss_scale.LossScale`)."""
+        """Wraps an optimiser with loss scaling by what `build_loss_scale` returned."""
 
     @abc.abstractmethod
     def build_hooks(self) -> List[tf.train.SessionRunHook]:

@@ -12,8 +12,10 @@ from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_ba
 from bert.backends.cpu_memory import keep_freed_memory
 from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
 from bert.backends.peers import PeerWatch
+from bert.backends.session_config import build_local_session_config
 from bert.errors import UnavailableError, UsageError
 from bert.optimization.loss_scale import LossScale, LossScaleOptimizer
+from bert.train_config import LossScaleConfig
 
 _LEADER = "/job:worker/replica:0/task:0"
 
@@ -99,6 +101,10 @@ class CpuBackend(Backend):
             return optimizer
         return CollectiveOptimizer(optimizer, self.rank)
 
+    def build_loss_scale(self, config: LossScaleConfig) -> LossScale:
+        """Returns a loss scale of plain TensorFlow variables."""
+        return LossScale(config)
+
     def scale_loss(
         self, optimizer: tf.train.Optimizer, loss_scale: LossScale
     ) -> tf.train.Optimizer:
@@ -109,16 +115,14 @@ class CpuBackend(Backend):
         """Returns the broadcast of all variables, when there is anyone to send them to."""
         if self.rank.rank_size == 1:
             return []
-        return [
-            BroadcastHook(self.rank, self.config.connect_timeout_seconds, self._watch.start)
-        ]
+        return [BroadcastHook(self.rank, self.config.connect_timeout_seconds, self._watch.start)]
 
     def build_train_estimator(self, model_fn: Callable[..., Any]) -> tf.estimator.Estimator:
         """Returns the estimator of this rank; only rank 0 gets a directory that it may use."""
         saves = self.saves
         config = RankRunConfig(
             target="" if self._server is None else self._server.target,
-            model_dir=self.config.output_dir if saves else _unused_directory(self),
+            model_dir=self.config.output_dir if saves else self.unused_directory,
             # Each rank drops other elements; initial values are those of rank 0 all the same.
             tf_random_seed=self.config.random_seed + self.rank.rank_id,
             session_config=self._build_session_config(),
@@ -137,33 +141,14 @@ class CpuBackend(Backend):
             target="",
             model_dir=self.config.output_dir,
             tf_random_seed=self.config.random_seed,
-            session_config=_build_local_session_config(self.config),
+            session_config=build_local_session_config(self.config),
         )
         return tf.estimator.Estimator(model_fn, config=config)
 
     def _build_session_config(self) -> tf.ConfigProto:
-        session_config = _build_local_session_config(self.config)
+        session_config = build_local_session_config(self.config)
         if self.rank.rank_size > 1:
             # A session must not wait for the devices of its peers, only its collectives do.
             session_config.device_filters.append(f"/job:worker/task:{self.rank.rank_id}")
             session_config.experimental.collective_group_leader = _LEADER
         return session_config
-
-
-def _unused_directory(backend: CpuBackend) -> str:
-    """A directory that never exists: an estimator wants a name, this rank has nothing to write."""
-    return os.path.join(backend.config.output_dir, f".rank_{backend.rank.rank_id}_writes_nothing")
-
-
-def _build_local_session_config(config: Any) -> tf.ConfigProto:
-    """Thread pools as large as the set of cores that this process may run on."""
-    n_cores = len(os.sched_getaffinity(0))
-    session_config = tf.ConfigProto(
-        allow_soft_placement=True,
-        intra_op_parallelism_threads=config.n_intra_op_threads or n_cores,
-        inter_op_parallelism_threads=config.n_inter_op_threads
-        or (1 if config.deterministic else n_cores),
-    )
-    if config.use_xla:
-        session_config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
-    return session_config

@@ -9,7 +9,6 @@ import tensorflow.compat.v1 as tf
 from bert.backends.base import Backend
 from bert.optimization.adamw import AdamWeightDecayOptimizer
 from bert.optimization.clipping import clip_by_global_norm, clip_each_by_norm
-from bert.optimization.loss_scale import LossScale
 from bert.optimization.schedule import build_learning_rate
 from bert.train_config import LossScaleConfig, OptimizerConfig
 
@@ -61,7 +60,7 @@ def build_train_step(
     optimizer = backend.average_gradients(optimizer)
     loss_scale = None
     if loss_scale_config.mode != "off":
-        loss_scale = LossScale(loss_scale_config)
+        loss_scale = backend.build_loss_scale(loss_scale_config)
         optimizer = backend.scale_loss(optimizer, loss_scale)
 
     pairs = optimizer.compute_gradients(loss, var_list=list(variables))

@@ -33,6 +33,7 @@ def train_and_evaluate(config: TrainConfig, rank: RankEnvironment) -> None:
             train(config, backend)
         if config.do_eval and rank.is_root:
             evaluate(config, backend)
+        backend.close()
     except TrainerError:
         raise
     except Exception as error:
