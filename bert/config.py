@@ -76,9 +76,7 @@ def parse_bert_config(values: Mapping[str, Any], source: str) -> BertConfig:
         if key in _INERT_KEYS:
             continue
         if key not in fields:
-            raise UsageError(
-                f"{source}: unknown key {key!r}{render_suggestion(key, fields)}"
-            )
+            raise UsageError(f"{source}: unknown key {key!r}{render_suggestion(key, fields)}")
         accepted[key] = _parse_value(key, fields[key].type, value, source)
     if "vocab_size" not in accepted:
         raise UsageError(f"{source}: key 'vocab_size' is missing")
@@ -95,9 +93,7 @@ def _parse_value(key: str, type_name: str, value: Any, source: str) -> Any:
     if key == "hidden_act" and value in (None, ""):
         return "linear"
     if not isinstance(value, wanted) or isinstance(value, bool):
-        raise UsageError(
-            f"{source}: {key!r} must be of type {type_name}, not {value!r}"
-        )
+        raise UsageError(f"{source}: {key!r} must be of type {type_name}, not {value!r}")
     return value
 
 
@@ -120,9 +116,7 @@ def check_bert_config(config: BertConfig, source: str) -> None:
         )
     for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if not 0.0 <= getattr(config, key) < 1.0:
-            raise UsageError(
-                f"{source}: {key!r} must be in [0, 1), not {getattr(config, key)}"
-            )
+            raise UsageError(f"{source}: {key!r} must be in [0, 1), not {getattr(config, key)}")
     if not config.initializer_range > 0.0:
         raise UsageError(f"{source}: 'initializer_range' must be above 0")
 

@@ -49,6 +49,6 @@ def render_schedule_line(schedule: ScheduleConfig) -> str:
     start = decay_start(schedule)
     left_ratio = 1.0 - schedule.n_warmup_steps / schedule.n_train_steps
     return (
-        f"decayed_learning_rate_at_crossover_point = {start * left_ratio ** schedule.power:e}, "
+        f"decayed_learning_rate_at_crossover_point = {start * left_ratio**schedule.power:e}, "
         f"adjusted_init_lr = {start:e}"
     )

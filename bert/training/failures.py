@@ -45,9 +45,7 @@ def map_failure(error: BaseException, files: Sequence[str], rank_id: int) -> Tra
     return InternalError(f"rank {rank_id}: {type(error).__name__}: {error}")
 
 
-def _map_op_error(
-    error: tf.errors.OpError, files: Sequence[str], rank_id: int
-) -> TrainerError:
+def _map_op_error(error: tf.errors.OpError, files: Sequence[str], rank_id: int) -> TrainerError:
     message = _first_line(error.message)
     if isinstance(error, tf.errors.DataLossError):
         found = find_corruption(files)

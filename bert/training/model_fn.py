@@ -63,9 +63,7 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
         if config.init_checkpoint and backend.saves:
             # Other ranks get these values from this one, with all the rest.
             initialize_from_checkpoint(config.init_checkpoint, variables)
-        step = build_train_step(
-            total_loss, variables, config.optimizer, config.loss_scale, backend
-        )
+        step = build_train_step(total_loss, variables, config.optimizer, config.loss_scale, backend)
         tf.identity(step.learning_rate, name="learning_rate")
         hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
         _add_summaries(config, step, mlm_loss, nsp_loss)

@@ -69,9 +69,7 @@ def small_backend(config: TrainConfig) -> CpuBackend:
 def small_batch(config: TrainConfig, seed: int = 5) -> Dict[str, np.ndarray]:
     """Returns one batch of the configuration's training shape."""
     random = np.random.RandomState(seed)
-    return build_synthetic_batch(
-        config.input, config.bert, config.input.train_batch_size, random
-    )
+    return build_synthetic_batch(config.input, config.bert, config.input.train_batch_size, random)
 
 
 def as_tensors(batch: Dict[str, np.ndarray]) -> Dict[str, tf.Tensor]:

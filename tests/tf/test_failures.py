@@ -43,9 +43,7 @@ def test_the_error_line_is_one_line():
 
 
 def test_an_absent_data_directory(tmp_path):
-    config = small_config(
-        tmp_path, synthetic_input=False, input_files_dir=str(tmp_path / "absent")
-    )
+    config = small_config(tmp_path, synthetic_input=False, input_files_dir=str(tmp_path / "absent"))
     with pytest.raises(errors.DataError, match="absent is not a directory"):
         train(config)
 

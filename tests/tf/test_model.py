@@ -24,9 +24,7 @@ from tests.tf.graphs import (
     small_config,
 )
 
-PLAIN = backend_ops.Ops(
-    backend_ops.plain_gelu, backend_ops.plain_dropout, backend_ops.plain_gather
-)
+PLAIN = backend_ops.Ops(backend_ops.plain_gelu, backend_ops.plain_dropout, backend_ops.plain_gather)
 
 
 @pytest.fixture()
@@ -255,8 +253,13 @@ def test_both_forms_of_gelu_and_their_gradients_agree():
     gradients = [tf.gradients(y, x, grad_ys=tf.cos(x))[0] for y in (fused, plain)]
     with tf.Session() as session:
         (fused, plain), gradients = session.run([[fused, plain], gradients])
-    wanted = 0.5 * points * (
-        1 + np.tanh(math.sqrt(2 / math.pi) * (points + 0.044715 * points.astype(np.float64) ** 3))
+    wanted = (
+        0.5
+        * points
+        * (
+            1
+            + np.tanh(math.sqrt(2 / math.pi) * (points + 0.044715 * points.astype(np.float64) ** 3))
+        )
     )
     np.testing.assert_allclose(plain, wanted, atol=1e-6)
     np.testing.assert_allclose(fused, wanted, atol=1e-6)

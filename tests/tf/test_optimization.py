@@ -187,7 +187,7 @@ def test_scaled_gradients_come_back_unscaled():
     optimizer = LossScaleOptimizer(
         AdamWeightDecayOptimizer(tf.constant(0.1)), LossScale(LossScaleConfig("static", 1024.0))
     )
-    (gradient, _), = optimizer.compute_gradients(tf.reduce_sum(weight * weight), [weight])
+    ((gradient, _),) = optimizer.compute_gradients(tf.reduce_sum(weight * weight), [weight])
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         np.testing.assert_array_equal(session.run(gradient), [2.0, 4.0])
