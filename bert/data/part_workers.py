@@ -20,6 +20,7 @@ from bert.errors import InternalError, OutputError
 
 # Blocks of text that wait, per worker; more would only fill the memory.
 _BLOCKS_AHEAD = 1
+_PARENT_CHECK_SECONDS = 0.25
 
 
 class PartSettings(NamedTuple):
@@ -181,7 +182,7 @@ def _start_worker(settings: PartSettings, parent: int) -> None:
 def _leave_with(parent: int) -> None:
     # A killed parent cannot tell its workers, and their queue does not end by itself.
     while os.getppid() == parent:
-        time.sleep(1.0)
+        time.sleep(_PARENT_CHECK_SECONDS)
     os._exit(1)
 
 
