@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any, NamedTuple, Optional
+import sys
+from typing import Any, NamedTuple, Optional, Sequence
 
 from bert.errors import UnavailableError
 
@@ -16,8 +17,6 @@ _WHERE = (
     "it comes with the TF adapter of CANN (tfplugin); source scripts/npu_set_env.sh, or train "
     "with --backend=cpu"
 )
-# Names that the native library must bring for training to work at all.
-_NATIVE_OPERATORS = ("gelu", "gelu_grad", "drop_out_gen_mask", "drop_out_do_mask")
 
 
 class Bridge(NamedTuple):
@@ -46,20 +45,25 @@ class Bridge(NamedTuple):
     split: Optional[Any]
 
 
-def load_bridge(rank_size: int) -> Bridge:
-    """Imports the adapter.
-
-    Args:
-        rank_size: number of ranks; several need HCCL's package too.
-
-    Raises:
-        UnavailableError: if it is absent, or does not load here.
-    """
+def check_installed(rank_size: int) -> None:
+    """Raises UnavailableError if a package is absent; several ranks need HCCL's too."""
     _check_found("npu_bridge")
     if rank_size > 1:
         _check_found("hccl")
+
+
+def load_bridge(rank_size: int, native_operators: Sequence[str]) -> Bridge:
+    """Imports the adapter.
+
+    Args:
+        rank_size: number of ranks.
+        native_operators: names that the native library must bring for this run.
+
+    Raises:
+        UnavailableError: if it does not load here, or lacks an operator.
+    """
     unary_ops = _load("npu_bridge.estimator.npu_unary_ops").npu_unary_ops
-    missing = [name for name in _NATIVE_OPERATORS if not hasattr(unary_ops, name)]
+    missing = [name for name in native_operators if not hasattr(unary_ops, name)]
     if missing:
         raise UnavailableError(
             f"npu_bridge is here, but its native library lacks {', '.join(missing)}; the adapter "
@@ -79,7 +83,7 @@ def load_bridge(rank_size: int) -> Bridge:
 
 
 def _check_found(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise UnavailableError(f"the package {package} is not installed here; {_WHERE}")
 
 

@@ -200,9 +200,7 @@ def check_job_start_file(path: str, rank: RankEnvironment) -> None:
         with open(path, encoding="utf-8") as stream:
             job = json.load(stream)
     except OSError as error:
-        raise UsageError(
-            f"--npu_bert_job_start_file={path}: {error.strerror or error}"
-        ) from error
+        raise UsageError(f"--npu_bert_job_start_file={path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(f"--npu_bert_job_start_file={path}: not valid JSON: {error}") from error
     device_info = job.get("device_info") if isinstance(job, dict) else None

@@ -185,9 +185,7 @@ def _parse_server_list(root: Mapping[str, Any], reader: _Reader) -> List[RankEnt
     return entries
 
 
-def _parse_group_list(
-    root: Mapping[str, Any], reader: _Reader
-) -> Tuple[str, List[RankEntry]]:
+def _parse_group_list(root: Mapping[str, Any], reader: _Reader) -> Tuple[str, List[RankEntry]]:
     groups = reader.read_list(root, "group_list", "the table")
     reader.check_count(root, "group_count", len(groups), "the table")
     if len(groups) != 1:

@@ -17,6 +17,10 @@ def load_backend(name: str) -> Type[Any]:
         from bert.backends.cpu import CpuBackend
 
         return CpuBackend
+    if name == "ascend":
+        from bert.backends.ascend import AscendBackend
+
+        return AscendBackend
     raise UnavailableError(
         f"--backend={name} is not part of this version of the trainer; use --backend=cpu"
     )
