@@ -30,6 +30,8 @@ MIN_ADDRESS = 1 << 32
 MIN_PEERS = 3
 MIN_SHARE = 0.01
 MAX_EDITS = 3
+# Times the median distance from the middle; of ids spread evenly the farthest is at a few times.
+MAX_DISTANCES = 50
 MAX_CANDIDATES = 512
 
 
@@ -137,43 +139,62 @@ def count_threads(report: LogReport) -> Dict[int, int]:
 def find_stray_threads(counts: Dict[int, int]) -> Set[int]:
     """Finds ids that are damaged copies of others, or too rare to be a rank.
 
-    Four signs, each against better supported ids of the same log: less than 1 % of the records of
-    the most frequent id; a small number among addresses; another place in the memory page, which
-    the main threads of like processes share; three edits or fewer from another id.
+    An id with less than 1 % of the records of the most frequent one is no rank. One with a quarter
+    of them or less, or with a single record, is none if it looks unlike the others: a small number
+    among addresses; at another place of its memory page, which the main threads of like processes
+    share; far from the others; or three edits or fewer from a better supported one.
 
     Args:
-        counts: records per thread id.
+        counts: records per thread id, in order of appearance.
 
     Returns:
         The ids that are no ranks.
     """
-    strays: Set[int] = set()
     most = max(counts.values(), default=0)
-    strays.update(thread for thread, count in counts.items() if count < MIN_SHARE * most)
+    strays = {thread for thread, count in counts.items() if count < MIN_SHARE * most}
     left = {thread: count for thread, count in counts.items() if thread not in strays}
-    total = sum(left.values())
-    addresses = [thread for thread in left if thread >= MIN_ADDRESS]
-    if sum(left[thread] for thread in addresses) * 2 <= total:
+    rare = {thread for thread, count in left.items() if count == 1 or count * 4 <= most}
+    addresses = {thread: count for thread, count in left.items() if thread >= MIN_ADDRESS}
+    if sum(addresses.values()) * 2 <= sum(left.values()):
         return strays
-    strays.update(thread for thread in left if thread < MIN_ADDRESS)
-    places: Dict[int, List[int]] = {}
-    for thread in addresses:
-        places.setdefault(thread % PAGE, []).append(thread)
-    common = max(places.values(), key=lambda same: (len(same), sum(left[t] for t in same)))
-    if len(common) >= MIN_PEERS and sum(left[thread] for thread in common) * 2 > total:
-        strays.update(thread for thread in addresses if thread % PAGE != common[0] % PAGE)
-    ranked = sorted(
-        (thread for thread in addresses if thread not in strays), key=lambda t: -left[t]
-    )
+    odd = {thread for thread in left if thread < MIN_ADDRESS}
+    odd |= _find_other_places(addresses)
+    odd |= _find_far(addresses)
+    strays |= odd & rare
+    ranked = sorted((t for t in addresses if t not in strays), key=lambda t: -addresses[t])
     kept: List[int] = []
     for thread in ranked[:MAX_CANDIDATES]:
-        rare = [other for other in kept if left[thread] == 1 or left[thread] * 4 <= left[other]]
-        if any(_is_near(str(thread), str(other)) for other in rare):
+        if thread in rare and any(_is_near(str(thread), str(other)) for other in kept):
             strays.add(thread)
         else:
             kept.append(thread)
-    strays.update(ranked[MAX_CANDIDATES:])
+    strays.update(thread for thread in ranked[MAX_CANDIDATES:] if thread in rare)
     return strays
+
+
+def _find_other_places(addresses: Dict[int, int]) -> Set[int]:
+    """Ids that do not stand where most stand in their page; none where most do not agree."""
+    places: Dict[int, List[int]] = {}
+    for thread in addresses:
+        places.setdefault(thread % PAGE, []).append(thread)
+    common = max(places.values(), key=lambda same: sum(addresses[thread] for thread in same))
+    if len(common) < MIN_PEERS or sum(map(addresses.__getitem__, common)) * 2 <= sum(
+        addresses.values()
+    ):
+        return set()
+    return set(addresses) - set(common)
+
+
+def _find_far(addresses: Dict[int, int]) -> Set[int]:
+    """Ids outside of the range that address randomisation gives the others."""
+    threads = np.array(sorted(addresses), dtype=np.int64)
+    weights = np.cumsum([addresses[thread] for thread in threads.tolist()])
+    middle = int(threads[np.searchsorted(weights, weights[-1] / 2)])
+    distances = np.abs(threads - middle)
+    limit = MAX_DISTANCES * int(np.median(distances))
+    if len(threads) < MIN_PEERS or limit == 0:
+        return set()
+    return set(threads[distances > limit].tolist())
 
 
 def _is_near(one: str, other: str) -> bool:

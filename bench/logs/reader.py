@@ -35,10 +35,15 @@ class LogReader:
         year: the year in which the log begins; see ``bench.logs.clock``.
         storage: memory to share with other readers; by default its own, of 64 MiB, beyond which
             rows move to a nameless temporary file.
+        bulk_bytes: size of a block from which on it is read in bulk; what is read is the same.
     """
 
     def __init__(
-        self, source: str = "", year: Optional[int] = None, storage: Optional[Storage] = None
+        self,
+        source: str = "",
+        year: Optional[int] = None,
+        storage: Optional[Storage] = None,
+        bulk_bytes: int = BULK_BYTES,
     ) -> None:
         self.source = source
         self.year = year
@@ -48,7 +53,7 @@ class LogReader:
         self._skipping = False
         self._line_number = 1
         self._line_is_open = False
-        self._bulk_bytes = BULK_BYTES
+        self._bulk_bytes = bulk_bytes
         self._sources: Dict[bytes, None] = dict.fromkeys(KNOWN_SOURCES)
 
     def feed(self, data: bytes) -> List[Event]:

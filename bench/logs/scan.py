@@ -121,8 +121,7 @@ def scan_line(line: bytes, terminated: bool = True) -> Tuple[List[Token], List[F
         tokens = _drop_cut_record(line, tokens)
     if _is_torn(line, messages, tokens):
         problems.append(Finding("torn_line", render_excerpt(line)))
-    prefixes = sum(1 for message in messages if message.form != BARE)
-    if len(tokens) > 1 or (tokens and prefixes > 1):
+    if len(tokens) > 1 or (tokens and len(messages) > 1):
         problems.append(Finding("merged_lines", render_excerpt(line)))
     for token in tokens:
         if token.kind in patterns.OPEN_ENDED and patterns.NON_FINITE.search(
@@ -242,7 +241,8 @@ def _add_stray_values(line: bytes, tokens: List[Token]) -> None:
 
 
 def _drop_cut_record(line: bytes, tokens: List[Token]) -> List[Token]:
-    if not tokens or tokens[-1].end < len(line) or line[-1:] in (b")", b"]"):
+    """Leaves out a last record that may have gone on: only a bracket surely closes one."""
+    if not tokens or line[tokens[-1].end - 1 : tokens[-1].end] in (b")", b"]"):
         return tokens
     return tokens[:-1] if tokens[-1].kind in patterns.OPEN_ENDED else tokens
 
@@ -250,6 +250,8 @@ def _drop_cut_record(line: bytes, tokens: List[Token]) -> List[Token]:
 def _is_torn(line: bytes, messages: List[Message], tokens: List[Token]) -> bool:
     """Whether the line holds a piece of a prefix or of a record."""
     if messages[0].begin == 0 and patterns.TORN_START.match(line):
+        return True
+    if any(token.kind == "losses" and line.startswith(b" (", token.end) for token in tokens):
         return True
     for label in patterns.LABELS:
         position = line.find(label)

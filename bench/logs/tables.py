@@ -6,6 +6,7 @@ A row costs some tens of bytes, an event object some hundreds; events are made w
 from __future__ import annotations
 
 import tempfile
+import weakref
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import IO, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Type, Union
@@ -156,6 +157,7 @@ class Storage:
         """Moves rows to the file."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="ascend-bert-")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
         self._file.seek(self._end)
         self._file.write(rows.view(np.uint8))
         extent = Extent(self._end, len(rows))

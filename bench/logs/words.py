@@ -126,6 +126,8 @@ class Block:
         words = self.words(places)
         digits = (words & 0xFFFF0000) << 32 ^ 0x3030000000000000
         good = (words & 0xFFFF == 0x2D65) & (find_non_digits(digits) == 0)
+        # A third digit belongs to the exponent, too.
+        good &= find_non_digits((words >> 32 & 0xFF) ^ 0x30) != 0
         return np.where(good, parse_digits(digits).astype(np.int64), 99)
 
     def count_spaces(self, places: np.ndarray) -> np.ndarray:
