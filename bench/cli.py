@@ -10,11 +10,20 @@ from typing import List, NoReturn, Optional
 import bench
 import bench.commands.bench as bench_command
 import bench.commands.data as data_command
+import bench.commands.export as export_command
+import bench.commands.import_ as import_command
 import bench.commands.parse as parse_command
 import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
-_VERBS = (bench_command, parse_command, show_command, data_command)
+_VERBS = (
+    bench_command,
+    parse_command,
+    show_command,
+    export_command,
+    import_command,
+    data_command,
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,6 +3,10 @@
 History of ``SCHEMA_VERSION``:
 
 1. First form.
+2. ``found.environment`` has ``facts`` and ``absent``; ``found.state_before`` and
+   ``found.state_after``; ``found.imported`` in results that others measured.
+
+``bench.results.schema`` holds the JSON Schema of each, ``bench.results.upgrade`` the steps between.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from bench.errors import DataError
 from bench.measure.figures import Check, Measurement
+from bench.results.upgrade import upgrade_document
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATES = ("running", "finished", "failed")
 
@@ -121,25 +126,17 @@ def result_to_dict(result: RunResult) -> Dict[str, Any]:
 
 
 def result_from_dict(plain: Mapping[str, Any], source: str) -> RunResult:
-    """The reverse of :func:`result_to_dict`.
+    """The reverse of :func:`result_to_dict`; older versions are brought to the present form.
 
     Raises:
         DataError: not a result, or written by a newer version.
     """
-    version = plain.get("schema_version")
-    if not isinstance(version, int):
-        raise DataError(f"{source} is not a result: it has no schema_version")
-    if version > SCHEMA_VERSION:
-        raise DataError(
-            f"{source} has schema version {version}, this ascend-bert reads up to "
-            f"{SCHEMA_VERSION}; use a newer one"
-        )
+    parts = upgrade_document(plain, source, SCHEMA_VERSION)
     try:
-        parts = dict(plain)
-        parts["ranks"] = tuple(RankRecord(**rank) for rank in plain["ranks"])
-        parts["summary"] = {key: Measurement(**value) for key, value in plain["summary"].items()}
-        parts["validity"] = tuple(Check(**check) for check in plain["validity"])
-        parts["failure"] = Failure(**plain["failure"]) if plain["failure"] else None
+        parts["ranks"] = tuple(RankRecord(**rank) for rank in parts["ranks"])
+        parts["summary"] = {key: Measurement(**value) for key, value in parts["summary"].items()}
+        parts["validity"] = tuple(Check(**check) for check in parts["validity"])
+        parts["failure"] = Failure(**parts["failure"]) if parts["failure"] else None
         return RunResult(**parts)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{source} is not a whole result: {error}") from error

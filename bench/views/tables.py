@@ -167,26 +167,41 @@ def _caption(results: Sequence[RunResult]) -> str:
     first = results[0]
     facts = [
         "SIMULATED, no device was measured" if any(r.simulated for r in results) else "",
-        str(first.asked["model"]),
-        "backend {}".format(first.found.get("backend")),
-        "batch {} per card".format(first.asked["batch_size"]),
-        "sequence length {}".format(first.asked["seq_length"]),
-        "{} steps".format(first.asked["steps"]),
-        str(first.asked["precision"]),
+        "imported" if first.found.get("imported") else "",
+        _told("{}", first.asked["model"]),
+        _told("backend {}", first.found.get("backend")),
+        _told("batch {} per card", first.asked["batch_size"]),
+        _told("sequence length {}", first.asked["seq_length"]),
+        _told("{} steps", first.asked["steps"]),
+        _told("{}", first.asked["precision"]),
     ]
     if first.found.get("cores_per_card"):
         facts.append("{} core(s) per card".format(first.found["cores_per_card"]))
     return " · ".join(fact for fact in facts if fact)
 
 
+def _is_quoted(result: RunResult) -> bool:
+    """Whether the figures come from a summary of others, without intervals."""
+    return bool(result.found.get("imported")) and not result.ranks
+
+
+def _told(form: str, value: Any) -> str:
+    """A fact of the caption; nothing where an imported source does not tell it."""
+    return "" if value is None else form.format(value)
+
+
 def _notes(results: Sequence[RunResult], rows: Sequence[Row]) -> List[str]:
     notes = []
-    windows = sorted({r.summary["steps_per_second"].window for r in results if r.summary})
+    measured = [r for r in results if r.summary and not _is_quoted(r)]
+    windows = sorted({r.summary["steps_per_second"].window for r in measured})
     if windows:
         counts = ", ".join(
             "{} at {} card(s)".format(row["intervals"], row["cards"]) for row in rows
         )
         notes.append(f"steps/s = steps ÷ time over {windows[0]}; intervals: {counts}.")
+    for result in filter(_is_quoted, results):
+        estimate = result.found["imported"]["estimate"]
+        notes.append(f"{result.n_cards} card(s): not measured by us but quoted: {estimate}.")
     if any(row["oversubscribed"] for row in rows):
         notes.append("* more cards than cores: ranks share cores, rates do not compare.")
     for result in results:
