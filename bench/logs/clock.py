@@ -8,6 +8,7 @@ year and can be taken apart without loss. Only :func:`compute_wall_seconds` need
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 from typing import List, Optional
 
 import numpy as np
@@ -96,6 +97,17 @@ def compute_wall_seconds(stamps: np.ndarray, year: Optional[int]) -> np.ndarray:
     return np.where(absent, np.nan, seconds)
 
 
+def get_wall_seconds(stamp: int, year: Optional[int]) -> Optional[float]:
+    """Does for one stamp what :func:`compute_wall_seconds` does; ``NO_STAMP`` gives None."""
+    if stamp == NO_STAMP:
+        return None
+    years, rest = divmod(stamp, YEAR)
+    slot, micros = divmod(rest, DAY)
+    month, day = divmod(slot, 31)
+    return (_list_month_starts(year, years)[month] + day) * 86_400 + micros / 1e6
+
+
+@lru_cache(maxsize=64)
 def _list_month_starts(year: Optional[int], offset: int) -> List[int]:
     """Days from 1 January of the first year to the first of each month, ``offset`` years on."""
     base = LEAP_YEAR if year is None else year

@@ -9,12 +9,12 @@ import tempfile
 import weakref
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import IO, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Type, Union
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type, Union
 
 import numpy as np
 
 from bench.logs import events, patterns
-from bench.logs.clock import NO_STAMP, compute_wall_seconds
+from bench.logs.clock import NO_STAMP, compute_wall_seconds, get_wall_seconds
 from bench.logs.scan import NO_THREAD
 
 # Columns of every table. ``thread_id`` is -1 and ``stamp`` is NO_STAMP where the line has none.
@@ -22,7 +22,7 @@ PLACE_COLUMNS = (("line_number", "i8"), ("thread_id", "i8"), ("stamp", "i8"))
 # The latest rows stay in memory, as the second form of their message may still come.
 KEPT_ROWS = 1024
 MAX_TEXTS = 20_000
-Row = Tuple[object, ...]
+Row = Tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,20 @@ OPTIONAL = {
 }
 
 
+@lru_cache(maxsize=None)
+def _list_makers(kind: Kind) -> Tuple[Tuple[int, int, str], ...]:
+    """For each field of an event: its column, the bit that says it is there, and its type."""
+    columns = [name for name, _ in kind.columns]
+    types = dict(kind.columns)
+    optional = OPTIONAL.get(kind.name, {})
+    makers = []
+    for field in fields(kind.event)[len(PLACE_COLUMNS) :]:
+        what = "count" if field.name in ("batch", "n_batches") else types[field.name]
+        column = len(PLACE_COLUMNS) + columns.index(field.name)
+        makers.append((column, optional.get(field.name, 0), what))
+    return tuple(makers)
+
+
 class Texts:
     """Strings as numbers; the number of different strings is bounded, the rest read ``...``."""
 
@@ -201,7 +215,7 @@ class Table:
 
     def __iter__(self) -> Iterator[events.Event]:
         for chunk in self.iter_chunks():
-            yield from self.build_events(chunk)
+            yield from self.build_events(chunk.tolist())
 
     def append_row(self, row: Row) -> None:
         """Adds one row."""
@@ -252,51 +266,42 @@ class Table:
         parts = [chunk[name].copy() for chunk in self.iter_chunks()]
         return np.concatenate(parts) if parts else np.empty(0, dtype=self.kind.dtype[name])
 
-    def build_events(self, rows: np.ndarray) -> List[events.Event]:
-        """Makes the events of some rows of this table."""
-        walls = compute_wall_seconds(rows["stamp"], self.year).tolist()
-        optional = OPTIONAL.get(self.kind.name, {})
-        columns: List[Sequence[object]] = []
-        for name in [field.name for field in fields(self.kind.event)][3:]:
-            values = rows[name].tolist()
-            if self._is_text(name):
-                values = [self._texts.decode(code) for code in values]
-            elif name in optional:
-                there = (rows["present"] & optional[name]).tolist()
-                values = [value if bit else None for value, bit in zip(values, there)]
-            elif name in ("batch", "n_batches"):
-                values = [None if value < 0 else value for value in values]
-            columns.append(values)
-        places = zip(rows["line_number"].tolist(), rows["thread_id"].tolist(), walls)
-        own = zip(*columns)
-        return [
-            self.kind.event(
-                line,
-                None if thread == NO_THREAD else thread,
-                None if wall != wall else wall,
-                *values,
+    def build_events(self, rows: Iterable[Row]) -> List[events.Event]:
+        """Makes the events of some rows of this table, each a tuple of its columns."""
+        makers = _list_makers(self.kind)
+        present = len(PLACE_COLUMNS) + len(self.kind.columns) - 1
+        found = []
+        for row in rows:
+            values: List[Any] = []
+            for column, bit, what in makers:
+                value: Any = row[column]
+                if what == "text":
+                    value = self._texts.decode(value)
+                elif (bit and not row[present] & bit) or (what == "count" and value < 0):
+                    value = None
+                values.append(value)
+            line, thread, stamp = row[:3]
+            wall = get_wall_seconds(stamp, self.year)
+            found.append(
+                self.kind.event(line, None if thread == NO_THREAD else thread, wall, *values)
             )
-            for (line, thread, wall), values in zip(places, own)
-        ]
+        return found
 
     def build_tail(self, start: int, late: Set[int]) -> List[events.Event]:
         """Makes the events of the rows from ``start`` on; those in ``late`` without their place."""
-        parts: List[np.ndarray] = []
+        rows: List[Row] = []
         end = self._n_chunked
         for chunk in reversed(self._chunks):
             if end <= start:
                 break
-            rows = self._load(chunk)
-            parts.insert(0, rows[max(0, start - end + len(rows)) :])
-            end -= len(rows)
-        recent = self._recent[max(0, start - self._n_chunked) :]
-        if recent:
-            parts.append(np.array(recent, dtype=self.kind.dtype))
-        rows = np.concatenate(parts)
+            part = self._load(chunk)
+            rows[:0] = part[max(0, start - end + len(part)) :].tolist()
+            end -= len(part)
+        rows.extend(self._recent[max(0, start - self._n_chunked) :])
         for index in late:
             if index >= start:
-                rows["thread_id"][index - start] = NO_THREAD
-                rows["stamp"][index - start] = NO_STAMP
+                line, _, _, *values = rows[index - start]
+                rows[index - start] = (line, NO_THREAD, NO_STAMP, *values)
         return self.build_events(rows)
 
     def _load(self, chunk: Chunk) -> np.ndarray:

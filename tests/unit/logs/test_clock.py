@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.logs import LogReader, write
-from bench.logs.clock import NO_STAMP, compute_wall_seconds, find_shift, parse_stamp, unwrap_stamp
+from bench.logs.clock import (
+    NO_STAMP,
+    compute_wall_seconds,
+    find_shift,
+    get_wall_seconds,
+    parse_stamp,
+    unwrap_stamp,
+)
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2023, 12, 31))
 
@@ -28,6 +35,8 @@ def test_seconds_are_those_of_the_calendar(moment):
     wanted = (moment - datetime(moment.year, 1, 1)).total_seconds()
     assert seconds[0] == pytest.approx(wanted, abs=1e-6)
     assert np.isnan(seconds[1])
+    assert get_wall_seconds(stamp_of(moment), moment.year) == seconds[0]
+    assert get_wall_seconds(NO_STAMP, moment.year) is None
 
 
 @given(MOMENTS, st.lists(st.integers(-5_000_000, 150 * 86_400_000_000), max_size=12))
