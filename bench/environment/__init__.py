@@ -12,5 +12,6 @@ of ``absent`` are exactly those whose fact is null.
 
 from bench.environment.collect import collect_environment, collect_state
 from bench.environment.sources import Subject, World
+from bench.environment.variables import redact_words
 
-__all__ = ["Subject", "World", "collect_environment", "collect_state"]
+__all__ = ["Subject", "World", "collect_environment", "collect_state", "redact_words"]

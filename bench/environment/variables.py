@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Dict, Mapping, Pattern
+from typing import Dict, List, Mapping, Pattern, Sequence
 
 from bench.environment.sources import Facts, World, take
 
@@ -35,7 +35,7 @@ _FAMILIES = {
 }
 
 _SECRET_NAME = re.compile(
-    r"SECRET|TOKEN|PASSW|PASSPHRASE|(?:^|_)PWD?$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|AUTH"
+    r"SECRET|TOKEN(?!S|I[ZS])|PASSW|PASSPHRASE|(?:^|_)PWD?$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|AUTH"
     r"|COOKIE|SESSION|SIGNATURE|(?:^|_)(?:AK|SK|KEY|DSN)$",
     re.IGNORECASE,
 )
@@ -76,11 +76,36 @@ def redact_variable(name: str, value: str) -> str:
     return REDACTED if _SECRET_NAME.search(name) else redact_text(value)
 
 
+def redact_words(words: Sequence[str]) -> List[str]:
+    """A command line without secrets: values of flags named like one, and known shapes.
+
+    Long random words stay, as cache folders are named so.
+    """
+    kept: List[str] = []
+    secret_follows = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        flag = name.startswith("-") and bool(_SECRET_NAME.search(name.lstrip("-")))
+        if secret_follows and not word.startswith("-"):
+            kept.append(REDACTED)
+        elif flag and equals:
+            kept.append(f"{name}={REDACTED}")
+        else:
+            kept.append(_redact_shapes(word))
+        secret_follows = flag and not equals
+    return kept
+
+
 def redact_text(text: str) -> str:
     """Any text with what looks secret by its shape replaced."""
+    text = _redact_shapes(text)
+    return _LONG_WORD.sub(lambda m: REDACTED if is_random_word(m.group()) else m.group(), text)
+
+
+def _redact_shapes(text: str) -> str:
     for pattern in _SECRET_VALUES:
         text = pattern.sub(lambda m: (m.group(1) if m.re.groups else "") + REDACTED, text)
-    return _LONG_WORD.sub(lambda m: REDACTED if is_random_word(m.group()) else m.group(), text)
+    return text
 
 
 def is_random_word(word: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import bench
 from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
-from bench.environment import Subject, collect_state
+from bench.environment import Subject, collect_state, redact_words
 from bench.errors import BenchError
 from bench.launch.plan import LaunchPlan, build_plan
 from bench.launch.processes import RankGroup
@@ -185,7 +185,7 @@ def _build_started_result(
             for placement in allocation.placements
         ],
         "iterations_per_loop": iterations_per_loop,
-        "trainer_argv": list(argv),
+        "trainer_argv": redact_words(argv),
         "trainer_folder": str(find_trainer_folder() or ""),
         "data": dict(context.data),
         "environment": dict(context.environment),
@@ -196,7 +196,7 @@ def _build_started_result(
         session=context.session,
         state="running",
         simulated=context.backend.simulated,
-        asked=spec_to_dict(context.spec),
+        asked=_describe_asked(context.spec),
         found=found,
         ranks=(),
         summary={},
@@ -206,6 +206,14 @@ def _build_started_result(
         failure=None,
         tool={"name": "ascend-bert", "version": bench.__version__},
     )
+
+
+def _describe_asked(spec: RunSpec) -> Dict[str, Any]:
+    """The spec for others to read; only ``spec.yaml`` keeps the secrets of its command lines."""
+    asked = spec_to_dict(spec)
+    for key in ("trainer_command", "trainer_options"):
+        asked[key] = redact_words(asked[key])
+    return asked
 
 
 def _build_final_result(

@@ -14,6 +14,7 @@ from bench.environment.variables import (
     collect_variables,
     redact_text,
     redact_variable,
+    redact_words,
 )
 
 ALPHABETS = (string.ascii_letters + string.digits, string.hexdigits.lower()[:16])
@@ -98,3 +99,21 @@ def test_no_planted_secret_is_in_the_whole(tmp_path):
     }
     world = World(root=str(tmp_path), variables=variables)
     assert secret not in json.dumps(collect_environment(None, world))
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["train", "--api_key=abc", "x"], ["train", f"--api_key={REDACTED}", "x"]),
+        (
+            ["train", "--token", "abc", "--steps", "5"],
+            ["train", "--token", REDACTED, "--steps", "5"],
+        ),
+        (["train", "--token", "--steps", "5"], ["train", "--token", "--steps", "5"]),
+        (["curl", "https://me:pass@host/x"], ["curl", f"https://{REDACTED}@host/x"]),
+        (["--vocab_file=vocab.txt", "--monkey=1"], ["--vocab_file=vocab.txt", "--monkey=1"]),
+        (["--data=/cache/3f9a7c1e5b2d8f604a6c9e1b7d3f5a2c"],) * 2,
+    ],
+)
+def test_command_lines(words, kept):
+    assert redact_words(words) == kept
