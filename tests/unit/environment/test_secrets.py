@@ -110,6 +110,7 @@ def test_no_planted_secret_is_in_the_whole(tmp_path):
             ["train", "--token", REDACTED, "--steps", "5"],
         ),
         (["train", "--token", "--steps", "5"], ["train", "--token", "--steps", "5"]),
+        (["--tokenizer=bert", "--max_tokens", "5"], ["--tokenizer=bert", "--max_tokens", "5"]),
         (["curl", "https://me:pass@host/x"], ["curl", f"https://{REDACTED}@host/x"]),
         (["--vocab_file=vocab.txt", "--monkey=1"], ["--vocab_file=vocab.txt", "--monkey=1"]),
         (["--data=/cache/3f9a7c1e5b2d8f604a6c9e1b7d3f5a2c"],) * 2,
