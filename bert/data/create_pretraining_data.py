@@ -32,13 +32,14 @@ from bert.data.documents import (
     iterate_documents,
 )
 from bert.data.examples import encode_framed_examples
+from bert.data.library_tokenizer import build_encoder
 from bert.data.masking import build_masking_table
 from bert.data.part_workers import PartSettings, make_parts
 from bert.data.parts import Part, count_instances, merge_parts, sum_counts
 from bert.data.record_outputs import check_output_paths, open_record_outputs
 from bert.data.reference import iterate_reference_batches
 from bert.data.text_files import TextReader, compute_sha256, find_text_files
-from bert.data.tokenization import Tokenizer, TokenizerOptions, check_tokenizer_options
+from bert.data.tokenization import TokenizerOptions, check_tokenizer_options
 from bert.data.vocabulary import CLASSIFY, MASK, SEPARATE, check_special_tokens, read_vocabulary
 from bert.errors import DataError, UsageError
 
@@ -58,6 +59,8 @@ class CreateOptions(NamedTuple):
         vocab_file: the vocabulary.
         algorithm: "fast" or "reference".
         tokenizer: see TokenizerOptions.
+        use_library: tokenize by the library where it is proven equal; the records do not depend
+            on it.
         instances: see InstanceOptions.
         block_chars: fast mode: characters of a block, the unit of work and the pool that random
             next segments are drawn from. Another size gives other records.
@@ -69,6 +72,7 @@ class CreateOptions(NamedTuple):
     vocab_file: str
     algorithm: str = "fast"
     tokenizer: TokenizerOptions = TokenizerOptions()
+    use_library: bool = False
     instances: InstanceOptions = InstanceOptions()
     block_chars: int = DEFAULT_BLOCK_CHARS
     workers: int = 1
@@ -126,10 +130,8 @@ def _create_reference(
     options: CreateOptions, reader: TextReader, parameters: Dict[str, Any]
 ) -> Tuple[Dict[str, int], List[Dict[str, Any]]]:
     vocabulary = read_vocabulary(options.vocab_file)
-    tokenizer = Tokenizer(vocabulary, options.tokenizer)
-    documents = build_tokenized_documents(
-        iterate_documents(reader.iterate_lines()), tokenizer.encode
-    )
+    encode = build_encoder(vocabulary, options.tokenizer, options.use_library)
+    documents = build_tokenized_documents(iterate_documents(reader.iterate_lines()), encode)
     check_has_documents(documents, ", ".join(options.input_patterns))
     counts = {
         "documents": documents.n_documents,
@@ -156,7 +158,13 @@ def _create_fast(
     )
     identity = json.dumps({**parameters, "vocabulary": parameters["vocabulary"]["sha256"]})
     with _working_directory(options.output_files[0]) as directory, _progress(reader) as report:
-        settings = PartSettings(options.vocab_file, options.tokenizer, options.instances, directory)
+        settings = PartSettings(
+            options.vocab_file,
+            options.tokenizer,
+            options.use_library,
+            options.instances,
+            directory,
+        )
         parts = make_parts(blocks, settings, identity, options.workers, report)
         counts = sum_counts(parts)
         if not counts.get("documents"):
@@ -284,6 +292,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="share of document passes with a shorter target",
     )
     add("--algorithm", default="fast", help="fast or reference (instance for instance)")
+    add("--tokenizer", default="python", help="python or library; the same tokens")
     add("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (fast)")
     add("--block_chars", type=int, default=DEFAULT_BLOCK_CHARS, help="unit of work (fast)")
     add("--num_output_files", type=int, default=1, help="number one --output_file this often")
@@ -304,6 +313,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: List[str]) -> int:
     """Makes the files; prints what was made."""
     flags = build_parser().parse_args(arguments)
+    if flags.tokenizer not in ("python", "library"):
+        raise UsageError(f"tokenizer must be python or library, not {flags.tokenizer}")
     options = CreateOptions(
         input_patterns=tuple(p.strip() for p in flags.input_file.split(",") if p.strip()),
         output_files=expand_output_names(flags.output_file, flags.num_output_files),
@@ -312,6 +323,7 @@ def main(arguments: List[str]) -> int:
         tokenizer=TokenizerOptions(
             flags.do_lower_case, flags.control_characters, flags.max_word_chars
         ),
+        use_library=flags.tokenizer == "library",
         instances=InstanceOptions(
             seq_length=flags.max_seq_length,
             max_predictions=flags.max_predictions_per_seq,

@@ -12,9 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Set
 
 from bert.data.blocks import InstanceOptions
+from bert.data.library_tokenizer import build_encoder
 from bert.data.masking import MaskingTable, build_masking_table
 from bert.data.parts import Part, build_part_stem, read_part, write_part
-from bert.data.tokenization import Tokenizer, TokenizerOptions
+from bert.data.tokenization import TokenizerOptions
 from bert.data.vocabulary import read_vocabulary
 from bert.errors import InternalError, OutputError
 
@@ -29,12 +30,14 @@ class PartSettings(NamedTuple):
     Attributes:
         vocab_file: path of the vocabulary.
         tokenizer: see TokenizerOptions.
+        use_library: tokenize by the library where it is proven equal.
         instances: see InstanceOptions.
         directory: working directory of the parts.
     """
 
     vocab_file: str
     tokenizer: TokenizerOptions
+    use_library: bool
     instances: InstanceOptions
     directory: str
 
@@ -44,13 +47,13 @@ class _Worker:
 
     def __init__(self, settings: PartSettings) -> None:
         vocabulary = read_vocabulary(settings.vocab_file)
-        self._tokenizer = Tokenizer(vocabulary, settings.tokenizer)
+        self._encode = build_encoder(vocabulary, settings.tokenizer, settings.use_library)
         self._table: MaskingTable = build_masking_table(vocabulary.ids, size=vocabulary.size)
         self._instances = settings.instances
 
     def make(self, stem: str, block: int, documents: Sequence[Sequence[str]]) -> Part:
         try:
-            return write_part(stem, block, documents, self._tokenizer, self._table, self._instances)
+            return write_part(stem, block, documents, self._encode, self._table, self._instances)
         except OSError as error:
             raise OutputError(
                 f"cannot write {stem}.*: {error.strerror or error}; the working directory needs "

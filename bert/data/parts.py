@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from bert.data.examples import FramedRecords, encode_framed_examples
 from bert.data.masking import MaskingTable
 from bert.data.record_outputs import RecordOutputs
 from bert.data.schema import MASKED_LM_WEIGHTS, NEXT_SENTENCE_LABELS
-from bert.data.tokenization import Tokenizer
 
 # Records merged at a time: what the merge holds in memory is a small multiple of this.
 MERGE_BYTES = 64 << 20
@@ -76,7 +75,7 @@ def write_part(
     stem: str,
     block: int,
     documents: Sequence[Sequence[str]],
-    tokenizer: Tokenizer,
+    encode: Callable[[str], List[int]],
     table: MaskingTable,
     options: InstanceOptions,
 ) -> Part:
@@ -85,7 +84,7 @@ def write_part(
     Raises:
         OSError: the working directory cannot be written.
     """
-    tokenized = build_tokenized_documents(documents, tokenizer.encode)
+    tokenized = build_tokenized_documents(documents, encode)
     counts = {
         "documents": tokenized.n_documents,
         "sentences": len(tokenized.sentence_starts) - 1,

@@ -137,6 +137,15 @@ def test_compressed_text_and_globs_give_what_plain_text_gives(corpus, tmp_path):
     assert names == ["manifest-glob.json", "manifest.json"]
 
 
+@pytest.mark.parametrize("algorithm", ["fast", "reference"])
+def test_the_library_gives_the_same_records(corpus, tmp_path, algorithm):
+    pytest.importorskip("tokenizers")
+    for name in ("python", "library"):
+        flags = [f"--tokenizer={name}", f"--algorithm={algorithm}", "--workers=1"]
+        assert run(corpus, tmp_path / name, *flags) == 0
+    assert (tmp_path / "python").read_bytes() == (tmp_path / "library").read_bytes()
+
+
 class Stop(Exception):
     """Ends a run in the middle."""
 
@@ -271,6 +280,7 @@ BAD_INPUT = [
     (["--dupe_factor=-1"], 64, "dupe_factor must be at least 1"),
     (["--masked_lm_prob=2"], 64, "masked_lm_prob"),
     (["--algorithm=slow"], 64, "algorithm must be fast or reference, not slow"),
+    (["--tokenizer=slow"], 64, "tokenizer must be python or library, not slow"),
     (["--workers=0"], 64, "workers must be at least 1"),
     (["--block_chars=10"], 64, "block_chars must be at least"),
     (["--output_file=/nowhere/a"], 74, "there is no directory /nowhere"),

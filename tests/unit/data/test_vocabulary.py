@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("google_crc32c")
+
 from bert.data.commands import run_command
 from bert.data.learn_vocabulary import (
     VocabularyOptions,
