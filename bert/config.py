@@ -5,11 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from typing import Any, List, Mapping, Optional
 
 from bert.errors import DataError, UsageError, render_suggestion
 
+_PRESET_FILE = re.compile(r"(bert|nezha)-[\w-]+\.json$")
 ACTIVATIONS = ("gelu", "relu", "tanh", "linear")
+
+# Files of the original trainer that are found by their bare names, as presets are.
+_FIELD_FILES = ("bert_base_config.json", "nezha_large_config.json")
 
 # Public BERT checkpoints of Chinese ship these keys in their JSON; no BERT code reads them.
 _INERT_KEYS = frozenset(
@@ -37,9 +42,12 @@ class BertConfig:
         hidden_act: activation of the feed-forward layer and of the MLM transform.
         hidden_dropout_prob: dropout after embeddings, attention output and feed-forward output.
         attention_probs_dropout_prob: dropout on the attention probabilities.
-        max_position_embeddings: rows of the position table, the longest possible sequence.
+        max_position_embeddings: rows of the position table, the longest possible sequence; not
+            used with relative positions.
         type_vocab_size: rows of the token type (segment) table.
         initializer_range: standard deviation of the truncated normal initialiser.
+        use_relative_position: NEZHA's functional relative positions in every layer in place of
+            the position table (`bert.model.relative_positions`).
     """
 
     vocab_size: int
@@ -53,6 +61,7 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 16
     initializer_range: float = 0.02
+    use_relative_position: bool = False
 
     @property
     def head_size(self) -> int:
@@ -89,10 +98,10 @@ def _parse_value(key: str, type_name: str, value: Any, source: str) -> Any:
     """Returns `value` as the field's type; an integer may stand for a float, nothing else."""
     if type_name == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    wanted = {"int": int, "float": float, "str": str}[type_name]
+    wanted = {"int": int, "float": float, "str": str, "bool": bool}[type_name]
     if key == "hidden_act" and value in (None, ""):
         return "linear"
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
         raise UsageError(f"{source}: {key!r} must be of type {type_name}, not {value!r}")
     return value
 
@@ -123,8 +132,9 @@ def check_bert_config(config: BertConfig, source: str) -> None:
 
 def list_presets() -> List[str]:
     """Returns the names that `read_bert_config` takes in place of a path."""
-    names = os.listdir(_preset_directory())
-    return sorted(name[: -len(".json")] for name in names if name.endswith(".json"))
+    # The directory holds rank tables too.
+    names = filter(_PRESET_FILE.match, os.listdir(_preset_directory()))
+    return sorted(name[: -len(".json")] for name in names)
 
 
 def _preset_directory() -> str:
@@ -141,6 +151,8 @@ def read_bert_config(path_or_preset: str) -> BertConfig:
     path = path_or_preset
     if path_or_preset in presets:
         path = os.path.join(_preset_directory(), path_or_preset + ".json")
+    elif path_or_preset in _FIELD_FILES and not os.path.exists(path_or_preset):
+        path = os.path.join(_preset_directory(), path_or_preset)
     try:
         with open(path, encoding="utf-8") as stream:
             values = json.load(stream)
@@ -179,7 +191,12 @@ def override_dropout(
 
 
 def check_sequence_length(config: BertConfig, max_seq_length: int) -> None:
-    """Raises UsageError if a sequence would be longer than the position table."""
+    """Raises UsageError if a sequence would be longer than the position table.
+
+    Relative positions have no table and no longest sequence.
+    """
+    if config.use_relative_position:
+        return
     if max_seq_length > config.max_position_embeddings:
         raise UsageError(
             f"--max_seq_length={max_seq_length} is longer than the model's position table; "

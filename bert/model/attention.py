@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Optional
 
 import tensorflow.compat.v1 as tf
 
 from bert.backends.ops import Ops
 from bert.config import BertConfig
 from bert.model.layers import dense
+from bert.model.relative_positions import relative_context, relative_scores
 
 
 def build_mask_adder(input_mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -32,8 +34,11 @@ def self_attention(
     config: BertConfig,
     dropout: float,
     ops: Ops,
+    positions: Optional[tf.Tensor] = None,
 ) -> tf.Tensor:
     """softmax(Q Kᵀ / √d + mask) V for every head, heads side by side.
+
+    With relative positions a_ij it is softmax(q_i · (k_j + a_ij) / √d + mask) (v_j + a_ij).
 
     B = batch, S = sequence length, N = heads, d = head size, H = N d.
 
@@ -43,6 +48,7 @@ def self_attention(
         config: the model.
         dropout: share of attention probabilities dropped.
         ops: the backend's operators.
+        positions: a [S, S, d] of `bert.model.relative_positions`, the type of `x`, or None.
 
     Returns:
         [B*S, H], the type of `x`.
@@ -51,18 +57,22 @@ def self_attention(
     heads, size = config.num_attention_heads, config.head_size
 
     def project(name: str) -> tf.Tensor:
-        return dense(x, config.hidden_size, name, config.initializer_range)  # [B*S, H]
+        y = dense(x, config.hidden_size, name, config.initializer_range)  # [B*S, H]
+        return tf.reshape(y, [batch, length, heads, size])
 
     def split_heads(y: tf.Tensor) -> tf.Tensor:
-        # [B*S, H] -> [B, N, S, d]
-        return tf.transpose(tf.reshape(y, [batch, length, heads, size]), [0, 2, 1, 3])
+        return tf.transpose(y, [0, 2, 1, 3])  # [B, S, N, d] -> [B, N, S, d]
 
     with tf.variable_scope("self"):
         query, key, value = project("query"), project("key"), project("value")
         # Scaling the query costs S*d products a head, scaling the scores S*S.
-        query = split_heads(query * (1.0 / math.sqrt(size)))
-        scores = tf.matmul(query, split_heads(key), transpose_b=True)  # [B, N, S, S]
+        query = query * (1.0 / math.sqrt(size))
+        scores = tf.matmul(split_heads(query), split_heads(key), transpose_b=True)  # [B, N, S, S]
+        if positions is not None:
+            scores += relative_scores(query, positions)
         probabilities = ops.dropout(tf.nn.softmax(scores + mask_adder), dropout)
         context = tf.matmul(probabilities, split_heads(value))  # [B, N, S, d]
         context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, d]
+        if positions is not None:
+            context += relative_context(probabilities, positions)
         return tf.reshape(context, [batch * length, heads * size])

@@ -23,6 +23,8 @@ def build_embeddings(
 ) -> Embeddings:
     """dropout(LayerNorm(word + token type + position)), in float32.
 
+    With relative positions there is no position term, and no table of them.
+
     B = batch, S = sequence length, H = hidden size, V = vocabulary, T = token types.
 
     Args:
@@ -48,10 +50,11 @@ def build_embeddings(
         one_hot = tf.one_hot(tf.reshape(segment_ids, [-1]), depth=config.type_vocab_size)
         x = words + tf.matmul(one_hot, type_table)  # [B*S, H]
 
-        position_table = get_parameter(
-            "position_embeddings", [config.max_position_embeddings, width], initializer
-        )
-        positions = tf.slice(position_table, [0, 0], [length, width])  # [S, H]
-        x = tf.reshape(x, [batch, length, width]) + positions
+        if not config.use_relative_position:
+            position_table = get_parameter(
+                "position_embeddings", [config.max_position_embeddings, width], initializer
+            )
+            positions = tf.slice(position_table, [0, 0], [length, width])  # [S, H]
+            x = tf.reshape(x, [batch, length, width]) + positions
         x = layer_norm(tf.reshape(x, [batch * length, width]))
         return Embeddings(ops.dropout(x, dropout), word_table)

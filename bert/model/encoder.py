@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -11,6 +11,7 @@ from bert.config import BertConfig
 from bert.model.attention import build_mask_adder, self_attention
 from bert.model.embeddings import build_embeddings
 from bert.model.layers import dense, layer_norm
+from bert.model.relative_positions import build_relative_positions
 
 
 class BertOutputs(NamedTuple):
@@ -33,6 +34,7 @@ def build_encoder_layer(
     config: BertConfig,
     training: bool,
     ops: Ops,
+    positions: Optional[tf.Tensor] = None,
 ) -> tf.Tensor:
     """One post-norm transformer layer.
 
@@ -45,6 +47,7 @@ def build_encoder_layer(
         config: the model.
         training: whether dropout is on.
         ops: the backend's operators.
+        positions: relative positions [S, S, d], the type of `x`, or None.
 
     Returns:
         [B*S, H], the type of `x`.
@@ -53,7 +56,7 @@ def build_encoder_layer(
     hidden_dropout = config.hidden_dropout_prob if training else 0.0
     with tf.variable_scope("attention"):
         attention_dropout = config.attention_probs_dropout_prob if training else 0.0
-        context = self_attention(x, mask_adder, config, attention_dropout, ops)
+        context = self_attention(x, mask_adder, config, attention_dropout, ops, positions)
         with tf.variable_scope("output"):
             projected = dense(context, config.hidden_size, "dense", std)
             attended = layer_norm(ops.dropout(projected, hidden_dropout) + x)
@@ -103,9 +106,12 @@ def build_bert(
         x = tf.saturate_cast(embeddings.output, dtype)
         with tf.variable_scope("encoder"):
             mask_adder = build_mask_adder(input_mask, dtype)
+            positions = None
+            if config.use_relative_position:
+                positions = build_relative_positions(length, config.head_size, dtype)
             for index in range(config.num_hidden_layers):
                 with tf.variable_scope(f"layer_{index}"):
-                    x = build_encoder_layer(x, mask_adder, config, training, ops)
+                    x = build_encoder_layer(x, mask_adder, config, training, ops, positions)
         sequence = tf.reshape(tf.cast(x, tf.float32), [batch, length, width])
         with tf.variable_scope("pooler"):
             first = tf.reshape(tf.slice(sequence, [0, 0, 0], [batch, 1, width]), [batch, width])

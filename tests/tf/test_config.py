@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 
 import pytest
 
@@ -12,18 +14,53 @@ from tests.tf.graphs import SMALL_MODEL
 
 
 def test_presets_are_the_published_sizes():
-    assert bert_config.list_presets()[:2] == ["bert-base", "bert-tiny"]
+    assert bert_config.list_presets() == [
+        "bert-base",
+        "bert-base-chinese",
+        "bert-large",
+        "bert-tiny",
+        "nezha-base",
+        "nezha-large",
+    ]
     base = bert_config.read_bert_config("bert-base")
     assert (base.vocab_size, base.hidden_size, base.num_hidden_layers) == (30522, 768, 12)
     assert (base.num_attention_heads, base.head_size, base.intermediate_size) == (12, 64, 3072)
     tiny = bert_config.read_bert_config("bert-tiny")
     assert (tiny.hidden_size, tiny.num_hidden_layers, tiny.num_attention_heads) == (128, 2, 2)
     assert (tiny.intermediate_size, tiny.vocab_size) == (512, 30522)
+    chinese = bert_config.read_bert_config("bert-base-chinese")
+    assert chinese == dataclasses.replace(base, vocab_size=21128)
+    large = bert_config.read_bert_config("bert-large")
+    assert (large.hidden_size, large.num_hidden_layers, large.head_size) == (1024, 24, 64)
+    assert (large.intermediate_size, large.vocab_size) == (4096, 30522)
+    nezha = bert_config.read_bert_config("nezha-base")
+    assert nezha == dataclasses.replace(chinese, use_relative_position=True)
+    nezha = bert_config.read_bert_config("nezha-large")
+    assert nezha == dataclasses.replace(large, vocab_size=21128, use_relative_position=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [("bert_base_config.json", "bert-base"), ("nezha_large_config.json", "nezha-large")],
+)
+def test_file_names_of_the_field_work_as_name_and_as_path(name, preset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = bert_config.read_bert_config(preset)
+    assert bert_config.read_bert_config(name) == wanted
+    shipped = os.path.join(os.path.dirname(bert_config.__file__), "configs", name)
+    assert bert_config.read_bert_config(shipped) == wanted
+    # A file of the user's goes first, and a wrong path is no name.
+    (tmp_path / name).write_text(json.dumps(SMALL_MODEL), encoding="utf-8")
+    assert bert_config.read_bert_config(name).hidden_size == SMALL_MODEL["hidden_size"]
+    with pytest.raises(UsageError, match="No such file"):
+        bert_config.read_bert_config(os.path.join("elsewhere", name))
 
 
 def test_missing_keys_get_the_published_defaults():
     config = bert_config.parse_bert_config({"vocab_size": 11}, "x.json")
-    assert config == bert_config.BertConfig(11, 768, 12, 12, 3072, "gelu", 0.1, 0.1, 512, 16, 0.02)
+    assert config == bert_config.BertConfig(
+        11, 768, 12, 12, 3072, "gelu", 0.1, 0.1, 512, 16, 0.02, False
+    )
 
 
 def test_keys_that_public_checkpoints_carry_along_are_let_through():
@@ -48,6 +85,10 @@ def test_keys_that_public_checkpoints_carry_along_are_let_through():
         (
             {"hidden_dropout_prob": 1},
             "x.json: 'hidden_dropout_prob' must be in [0, 1), not 1.0",
+        ),
+        (
+            {"use_relative_position": 1},
+            "x.json: 'use_relative_position' must be of type bool, not 1",
         ),
         ({"initializer_range": 0}, "x.json: 'initializer_range' must be above 0"),
     ],
