@@ -150,7 +150,7 @@ SHAPES = (
     ),
     Shape(
         "trainer_prints",
-        b" MLM Loss = ",
+        b" MLM Loss =",
         re.compile(
             rb"(?:Rank = {1,12}(\d{1,9}) :: )?Step = {1,12}(\d{1,18})"
             + b"".join(

@@ -67,6 +67,16 @@ def test_any_mixture_is_read_alike(pieces, cuts):
         assert read(data, ALWAYS) == wanted
 
 
+@pytest.mark.parametrize("old", [b" = ", b"= ", b" ", b": ", b"[", b"]", b"."])
+@pytest.mark.parametrize("new", [b"", b"  ", b" = ", b"\t"])
+def test_lines_that_are_nearly_right_are_read_alike(old, new):
+    lines = build_lines(11, 80, n_ranks=1, doubled=0.2, others=0.5)
+    changed = [line.replace(old, new, 1 + i % 4) for i, line in enumerate(lines)]
+    changed += [new.join(line.rsplit(old, 1)) for line in lines]
+    data = join(changed)
+    assert read(data, ALWAYS) == read(data)
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(data):
