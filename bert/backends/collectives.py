@@ -15,7 +15,8 @@ from bert.backends.rank import RankEnvironment
 from bert.errors import UnavailableError
 
 _GROUP_KEY = 1
-_BARRIER_KEYS = 900000
+_BARRIER_KEY = 900000
+_LEAVE_TIMEOUT_SECONDS = 30
 _BROADCAST_KEYS = 500000
 _REDUCE_KEYS = 1
 
@@ -84,9 +85,7 @@ def build_broadcast(variables: Sequence[tf.Variable], rank: RankEnvironment) -> 
                     ).op
                 )
             else:
-                value = collective_ops.broadcast_recv(
-                    shape, dtype, rank.rank_size, _GROUP_KEY, key
-                )
+                value = collective_ops.broadcast_recv(shape, dtype, rank.rank_size, _GROUP_KEY, key)
                 done.append(tf.assign(variable, value).op)
         return tf.group(*done)
 
@@ -128,24 +127,48 @@ def run_barrier(
     rank: RankEnvironment,
     on_all_done: Callable[[], None],
 ) -> None:
-    """Returns once every rank has called this; calls `on_all_done` before any rank can leave.
+    """Returns once every rank has called this and no rank needs this one's server any longer.
 
-    A rank that left at once would take away the server that a slower peer is still reading
-    from. So there are two rounds: only who has seen all ranks in the first one enters the
-    second, and only who is through the second one leaves. A failure in the second round
-    therefore means that a peer has finished and gone, and is no failure.
+    A collective of TensorFlow 1.15 never returns when a peer leaves before its part was fetched,
+    so a second collective could not tell that the first one is over everywhere. Each rank that is
+    through the collective therefore puts a token into a queue of every other rank, by a plain
+    remote call, and leaves when it has a token of each.
+
+    Args:
+        target: session target of this rank's server.
+        session_config: configuration that keeps a session to this rank's own device.
+        rank: this process among the ranks.
+        on_all_done: called when all ranks have come, before any of them can leave.
     """
     with tf.Graph().as_default(), tf.device(device_of(rank)):
-        rounds = [
-            collective_ops.all_reduce(
-                tf.ones([1]), rank.rank_size, _GROUP_KEY, _BARRIER_KEYS + index, "Add", "Id"
-            )
-            for index in range(2)
-        ]
+        come = collective_ops.all_reduce(
+            tf.ones([1]), rank.rank_size, _GROUP_KEY, _BARRIER_KEY, "Add", "Id"
+        )
         with tf.Session(target, config=session_config) as session:
-            session.run(rounds[0])
-            on_all_done()
+            session.run(come)
+    on_all_done()
+    _take_leave(target, rank)
+
+
+def _take_leave(target: str, rank: RankEnvironment) -> None:
+    """Tells every other rank that this one needs nothing more, and waits for their word."""
+    options = tf.RunOptions(timeout_in_ms=_LEAVE_TIMEOUT_SECONDS * 1000)
+    others = [other for other in range(rank.rank_size) if other != rank.rank_id]
+    with tf.Graph().as_default():
+        tell = []
+        for other in others:
+            with tf.device(f"/job:worker/replica:0/task:{other}/device:CPU:0"):
+                queue = tf.FIFOQueue(rank.rank_size, tf.int32, shapes=[[]], shared_name="leave")
+                tell.append(queue.enqueue(rank.rank_id))
+        with tf.device(device_of(rank)):
+            own = tf.FIFOQueue(rank.rank_size, tf.int32, shapes=[[]], shared_name="leave")
+            hear = own.dequeue()
+        session = tf.Session(target)
+        # A peer goes as soon as it has all tokens, maybe before it has answered the call that
+        # brought the last one: an error here means that it is gone, which is what was asked.
+        for operation in tell + [hear] * len(others):
             try:
-                session.run(rounds[1])
+                session.run(operation, options=options)
             except tf.errors.OpError as error:
                 tf.logging.debug("a peer left first: %s", error.message)
+        # Not closed: closing would call the peers once more, and they may have left.

@@ -1,0 +1,1 @@
+"""Stand-in for HCCL's Python package."""

@@ -1,0 +1,1 @@
+"""What the native library of the adapter does, on a CPU."""

@@ -1,0 +1,1 @@
+"""Estimator, its configuration, optimisers and hooks."""
