@@ -68,7 +68,7 @@ def test_any_mixture_is_read_alike(pieces, cuts):
 
 
 @pytest.mark.parametrize("old", [b" = ", b"= ", b" ", b": ", b"[", b"]", b"."])
-@pytest.mark.parametrize("new", [b"", b"  ", b" = ", b"\t"])
+@pytest.mark.parametrize("new", [b"", b"  ", b" = ", b"=", b"\t"])
 def test_lines_that_are_nearly_right_are_read_alike(old, new):
     lines = build_lines(11, 80, n_ranks=1, doubled=0.2, others=0.5)
     changed = [line.replace(old, new, 1 + i % 4) for i, line in enumerate(lines)]
