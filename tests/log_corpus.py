@@ -89,6 +89,9 @@ def _build_messages(rng: random.Random, step: int) -> List[tuple]:
         (write.render_step_rate(rate), write.STEP_RATE_SOURCE),
         (report, write.LOSS_SOURCE if elapsed else write.FIRST_LOSS_SOURCE),
     ]
+    if rng.random() < 0.1:
+        scale = rng.choice(["loss_scale:[65536.0]", "loss_scale: [65536.0] "])
+        messages.append((scale, "hooks.py:89"))
     if rng.random() < 0.05:
         messages.append((write.render_checkpoint(step, "./a/b.ckpt"), write.CHECKPOINT_SOURCE))
     return messages

@@ -183,7 +183,8 @@ class Batch:
                 rows["stamp"] += self._place.shift
             self._forms[start:stop] = part.form
             self._spans[0, start:stop] = columns["begin"]
-            self._spans[1, start:stop] = columns["place"] - columns["begin"]
+            ends = columns.get("record_end", columns["place"])
+            self._spans[1, start:stop] = ends - columns["begin"]
             start = stop
         if self._singles:
             self._rows[start:] = [single.row for single in self._singles]

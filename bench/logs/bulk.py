@@ -26,6 +26,8 @@ KNOWN_SOURCES = tuple(
         write.FIRST_LOSS_SOURCE,
     )
 )
+# What absl lines are read for in bulk.
+BULK_KINDS = ("step_rates", "losses", "loss_scales")
 ABSL_DIGITS_AT = 22
 NATIVE_DIGITS_AT = 30
 Encoder = Callable[[str], int]
@@ -37,7 +39,8 @@ class FastRows(NamedTuple):
     Attributes:
         kind: the table that takes them.
         form: the prefix of all of them, as in ``bench.logs.scan``.
-        cursor: lines, begin and end of the record, thread, stamp and the kind's own columns.
+        cursor: line, thread, stamp, the kind's own columns, and where the record begins; it ends
+            at ``record_end``, or at the cursor's place without such a column.
     """
 
     kind: str
@@ -93,7 +96,6 @@ def read_bulk(data: bytes, sources: Tuple[bytes, ...], encode: Encoder) -> BulkR
     absl = (first & 0x0000FF00000000FF) == 0x0000200000000049
     native = (first & 0xFF00000000) == 0x2D00000000
     logger = first == int.from_bytes(b"INFO:ten", "little")
-    scale = first == int.from_bytes(b"loss_sca", "little")
     taken = np.zeros(len(ends), dtype=bool)
     stamped = read_absl_stamps(lines.select(absl)) if absl.any() else None
     if stamped is not None:
@@ -103,9 +105,7 @@ def read_bulk(data: bytes, sources: Tuple[bytes, ...], encode: Encoder) -> BulkR
     if logger.any():
         message = lines.select(logger).skip(b"INFO:tensorflow:")
         rows.extend(_read_messages(message, scan.LOGGER))
-    if scale.any():
-        rows.extend(_read_loss_scales(lines.select(scale)))
-    other = ~(absl | native | logger | scale)
+    other = ~(absl | native | logger)
     if other.any():
         rows.extend(_read_messages(lines.select(other), scan.BARE))
         rows.extend(_read_prints(lines.select(other)))
@@ -181,9 +181,12 @@ def _read_absl(lines: Cursor, sources: Tuple[bytes, ...]) -> List[FastRows]:
 
 
 def _read_messages(lines: Cursor, form: int) -> List[FastRows]:
-    """Reads what the Estimator's hooks say."""
+    """Reads what the Estimator's hooks say, and the loss scale, which may also be printed."""
     lines = lines.mark("begin")
     rows = []
+    scales = lines.skip(b"loss_scale:")
+    if len(scales):
+        rows.append(FastRows("loss_scales", form, _read_loss_scale(scales)))
     rates = lines.skip(b"global_step/sec: ")
     if len(rates):
         rows.append(FastRows("step_rates", form, rates.read_decimal("steps_per_second").finish()))
@@ -218,12 +221,10 @@ def _read_geops(lines: Cursor, encode: Encoder) -> List[FastRows]:
     return [FastRows("geops", scan.NATIVE, lines)]
 
 
-def _read_loss_scales(lines: Cursor) -> List[FastRows]:
-    """Reads ``loss_scale: [65536.0] ``; either space may be missing."""
-    lines = lines.mark("begin").skip(b"loss_scale:").skip_spaces(0, 1).skip(b"[")
-    lines = lines.read_decimal("value").skip(b"]").extend(labelled=True)
-    lines = lines.extend(record_end=lines.columns["place"]).skip_spaces(0, 1).finish()
-    return [FastRows("loss_scales", scan.BARE, lines)]
+def _read_loss_scale(lines: Cursor) -> Cursor:
+    """Reads the rest of ``loss_scale: [65536.0] ``; either space may be missing."""
+    lines = lines.skip_spaces(0, 1).skip(b"[").read_decimal("value").skip(b"]")
+    return lines.extend(labelled=True).mark("record_end").skip_spaces(0, 1).finish()
 
 
 def _read_prints(lines: Cursor) -> List[FastRows]:

@@ -10,7 +10,7 @@ import re
 from typing import Dict, List, Optional
 
 from bench.logs import patterns, scan
-from bench.logs.bulk import KNOWN_SOURCES, read_bulk
+from bench.logs.bulk import BULK_KINDS, KNOWN_SOURCES, read_bulk
 from bench.logs.events import Event
 from bench.logs.problems import Problem
 from bench.logs.report import LogReport
@@ -166,7 +166,7 @@ class LogReader:
         """Notes where a record came from that bulk reading passed over."""
         if len(self._sources) < MAX_SOURCES and part.tokens and part.tokens[0].form == scan.ABSL:
             match = patterns.HEADER.match(part.data)
-            if match and match.group(4) and part.tokens[0].kind in ("step_rates", "losses"):
+            if match and match.group(4) and part.tokens[0].kind in BULK_KINDS:
                 self._sources.setdefault(match.group(4))
 
     def _read_line(self, line: bytes, terminated: bool = True) -> None:
