@@ -22,7 +22,7 @@ from bert.data.segments import N_SPECIAL_TOKENS, SegmentPairs, draw_segment_pair
 from bert.errors import UsageError
 
 # Part of the algorithm: another number gives other (equally good) records.
-BATCH_INSTANCES = 1024
+BATCH_INSTANCES = 2048
 
 
 class InstanceOptions(NamedTuple):

@@ -144,12 +144,12 @@ def _varints(values: np.ndarray) -> _Columns:
         ValueError: a value is negative (ten-byte varints have no use here).
     """
     n, m = values.shape
-    lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    if lowest < 0:
-        raise ValueError(f"negative integers cannot be encoded: {lowest}")
-    if highest < 128:
+    all_bits = int(np.bitwise_or.reduce(values, axis=None)) if values.size else 0
+    if all_bits < 0:
+        raise ValueError(f"negative integers cannot be encoded: {values.min()}")
+    if all_bits < 128:
         return _fixed(values.astype(np.uint8))
-    width = -(-highest.bit_length() // 7)
+    width = -(-all_bits.bit_length() // 7)
     wide = np.asarray(values, np.int64 if width > 4 else np.int32)
     matrix = np.empty([n, m, width], np.uint8)
     mask = np.empty([n, m, width], bool)

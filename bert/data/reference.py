@@ -17,96 +17,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import chain
-from random import Random
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
 from bert.data.blocks import BATCH_INSTANCES, InstanceOptions
 from bert.data.documents import TokenizedDocuments, permute_documents
 from bert.data.instances import build_features, build_inputs
-from bert.data.masking import MASK_SHARE, MaskedBatch, MaskingTable
+from bert.data.masking import MaskedBatch, MaskingOptions, MaskingTable, count_targets
+from bert.data.reference_random import KEPT, MASKED, ReferenceRandom
 from bert.data.segments import N_SPECIAL_TOKENS, RANDOM_DOCUMENT_DRAWS, SegmentPairs
-
-_WORDS_AT_ONCE = 1 << 16
-_HALF_WORD = 1 << 31
-# Replacements that are not a random token's id.
-_MASK, _KEEP = -1, -2
-
-
-class ReferenceRandom:
-    """The draws of CPython's `random.Random` (3.2 and later), from 32-bit words made in bulk.
-
-    Attributes:
-        next_word: callable giving the next output of the Mersenne Twister.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._bits = np.random.MT19937()
-        *key, position = Random(seed).getstate()[1]
-        self._bits.state = {
-            "bit_generator": "MT19937",
-            "state": {"key": np.array(key, np.uint32), "pos": position},
-        }
-        self.next_word = chain.from_iterable(iter(self._draw_words, None)).__next__
-
-    def random(self) -> float:
-        """As Random.random: 53 bits of two words."""
-        high = self.next_word() >> 5
-        return ((high << 26) + (self.next_word() >> 6)) / 9007199254740992.0
-
-    def below_half(self) -> bool:
-        """As `Random.random() < 0.5`, which the first word decides."""
-        high = self.next_word()
-        self.next_word()
-        return high < _HALF_WORD
-
-    def randint(self, low: int, high: int) -> int:
-        """As Random.randint; both ends are included, and fewer than 2^32 numbers lie between."""
-        n = high - low + 1
-        shift = 32 - n.bit_length()
-        draw = self.next_word
-        value = draw() >> shift
-        while value >= n:
-            value = draw() >> shift
-        return low + value
-
-    def shuffle(self, items: List) -> None:
-        """As Random.shuffle: from the end, each with a place up to its own."""
-        draw = self.next_word
-        for i in range(len(items) - 1, 0, -1):
-            shift = 32 - (i + 1).bit_length()
-            j = draw() >> shift
-            while j > i:
-                j = draw() >> shift
-            items[i], items[j] = items[j], items[i]
-
-    def shuffle_head(self, items: List, n_head: int) -> None:
-        """As shuffle, but only the first `n_head` items are right afterwards.
-
-        A place that has had its turn is not read again, so beyond the head one of the two
-        assignments of a swap can be left out.
-        """
-        draw = self.next_word
-        i = len(items) - 1
-        while i >= n_head and i > 0:
-            # All places from here down to a power of two take their draws from as many bits.
-            bits = (i + 1).bit_length()
-            shift = 32 - bits
-            lowest = max(n_head, (1 << (bits - 1)) - 1, 1)
-            for place in range(i, lowest - 1, -1):
-                j = draw() >> shift
-                while j > place:
-                    j = draw() >> shift
-                items[j] = items[place]
-            i = lowest - 1
-        if i > 0:
-            head = items[: i + 1]
-            self.shuffle(head)
-            items[: i + 1] = head
-
-    def _draw_words(self) -> List[int]:
-        return self._bits.random_raw(_WORDS_AT_ONCE).tolist()
 
 
 class DrawnInstances(NamedTuple):
@@ -116,7 +36,8 @@ class DrawnInstances(NamedTuple):
         pairs: truncated segment pairs.
         n_targets: int64 [N], masked tokens of each.
         positions: int32 [sum of n_targets + 1], places in the sequence, in the order drawn.
-        replacements: int32 of the same size: an id, _MASK or _KEEP.
+        replacements: int32 of the same size: MASKED, KEPT, or a place in
+            the table's `random_ids`.
     """
 
     pairs: SegmentPairs
@@ -173,12 +94,16 @@ def draw_instances(
                 masks.draw(*pair[:4])
     columns = np.array(rows, np.int64).reshape(-1, 5)
     pairs = SegmentPairs(*columns[:, :4].T, random_next=columns[:, 4].astype(np.int32))
+    n_targets = np.array(masks.n_targets, np.int64)
+    targets = np.array(masks.targets, np.int32)
+    a_lengths = np.repeat(pairs.a_ends - pairs.a_starts, n_targets)
+    positions = targets + 1 + (targets >= a_lengths)  # [CLS] is before A, [SEP] after it
     return DrawnInstances(
         pairs,
-        np.array(masks.n_targets, np.int64),
+        n_targets,
         # The last entry is nobody's: where nothing is masked at all, there is something to index.
-        np.array([*masks.positions, 0], np.int32),
-        np.array([*masks.replacements, _KEEP], np.int32),
+        np.append(positions, 0).astype(np.int32),
+        np.array([*masks.replacements, KEPT], np.int32),
     )
 
 
@@ -239,63 +164,45 @@ class _MaskDrawer:
         rng: ReferenceRandom,
     ) -> None:
         self.n_targets: List[int] = []
-        self.positions: List[int] = []
+        self.targets: List[int] = []
         self.replacements: List[int] = []
         self._rng = rng
-        self._options = options
-        self._random_ids = table.random_ids.tolist()
+        self._n_random = len(table.random_ids)
+        n_tokens = np.arange(options.seq_length + 1)
+        masking = MaskingOptions(options.max_predictions, options.masked_lm_prob)
+        self._n_wanted = count_targets(n_tokens, masking).tolist()
+        self._numbers = list(range(options.seq_length))
         # Text can only give [CLS] or [SEP] with a vocabulary that spells them with ##.
         special = np.isin(tokens, table.special_ids)
         self._special = special.tolist() if special.any() else None
         self._continues = table.continues_word[tokens].tolist() if options.whole_words else None
 
     def draw(self, a_start: int, a_end: int, b_start: int, b_end: int) -> None:
-        """Draws the masks of [CLS] A [SEP] B [SEP]."""
-        a_length, b_length = a_end - a_start, b_end - b_start
-        n_tokens = a_length + b_length + N_SPECIAL_TOKENS
-        options = self._options
-        wanted = max(1, int(round(n_tokens * options.masked_lm_prob)))
-        wanted = min(options.max_predictions, wanted)
+        """Draws the masks of [CLS] A [SEP] B [SEP]; targets are counted through A and B."""
+        n_tokens = a_end - a_start + b_end - b_start
+        n_wanted = self._n_wanted[n_tokens + N_SPECIAL_TOKENS]
         if self._continues is None and self._special is None:
-            places = list(range(1, a_length + 1))
-            places += range(a_length + 2, a_length + b_length + 2)
-            self._rng.shuffle_head(places, wanted)
-            chosen: Sequence[int] = places[:wanted]
+            numbers = self._numbers[:n_tokens]
+            self._rng.shuffle_head(numbers, n_wanted)
+            chosen = numbers[:n_wanted]
         else:
-            groups = self._group_places(a_start, a_end, b_start, b_end)
+            groups = self._group_tokens(chain(range(a_start, a_end), range(b_start, b_end)))
             self._rng.shuffle(groups)
-            chosen = _take_groups(groups, wanted)
+            chosen = _take_groups(groups, n_wanted)
         self.n_targets.append(len(chosen))
-        self.positions += chosen
-        self._draw_replacements(len(chosen))
+        self.targets += chosen
+        self._rng.draw_replacements(len(chosen), self._n_random, self.replacements)
 
-    def _group_places(self, a_start: int, a_end: int, b_start: int, b_end: int) -> List[List[int]]:
+    def _group_tokens(self, sources: Iterable[int]) -> List[List[int]]:
         groups: List[List[int]] = []
-        sources = chain(
-            zip(range(1, a_end - a_start + 1), range(a_start, a_end)),
-            zip(range(a_end - a_start + 2, self._options.seq_length), range(b_start, b_end)),
-        )
-        for place, source in sources:
+        for number, source in enumerate(sources):
             if self._special is not None and self._special[source]:
                 continue
             if groups and self._continues is not None and self._continues[source]:
-                groups[-1].append(place)
+                groups[-1].append(number)
             else:
-                groups.append([place])
+                groups.append([number])
         return groups
-
-    def _draw_replacements(self, n: int) -> None:
-        rng = self._rng
-        draw = rng.next_word
-        for _ in range(n):
-            high = draw() >> 5
-            if ((high << 26) + (draw() >> 6)) / 9007199254740992.0 < MASK_SHARE:
-                self.replacements.append(_MASK)
-            elif rng.below_half():
-                self.replacements.append(_KEEP)
-            else:
-                which = rng.randint(0, len(self._random_ids) - 1)
-                self.replacements.append(self._random_ids[which])
 
 
 def _take_groups(groups: List[List[int]], wanted: int) -> List[int]:
@@ -329,8 +236,10 @@ def _apply_masks(
     positions = np.where(used, positions[rows, by_place], 0)
     replacements = drawn.replacements[source][rows, by_place]
     labels = np.where(used, input_ids[rows, positions], 0)
-    replacements = np.where(replacements == _MASK, table.mask_id, replacements)
-    replacements = np.where(replacements == _KEEP, labels, replacements)
+    random_ids = table.random_ids[np.maximum(replacements, 0)]
+    replacements = np.where(
+        replacements == MASKED, table.mask_id, np.where(replacements == KEPT, labels, random_ids)
+    )
     masked = input_ids.copy()
     masked[np.broadcast_to(rows, used.shape)[used], positions[used]] = replacements[used]
     return MaskedBatch(

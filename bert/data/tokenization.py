@@ -182,7 +182,12 @@ class Tokenizer:
         return list(chain.from_iterable(map(self._remembered.__getitem__, words)))
 
     def _tokenize_word(self, word: str) -> Tuple[int, ...]:
-        return tuple(self.vocabulary.encode(self.tokenize(word)))
+        if not (word.isascii() and word.isalnum()):
+            return tuple(self.vocabulary.encode(self.tokenize(word)))
+        # Nothing to clean, to split or to strip.
+        word = word.lower() if self.options.do_lower_case else word
+        pieces = split_word(word, self.vocabulary, self.options.max_word_chars)
+        return tuple(self.vocabulary.encode(pieces))
 
 
 class _RememberedWords(Dict[str, Tuple[int, ...]]):

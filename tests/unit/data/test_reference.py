@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from bert.data.blocks import InstanceOptions
 from bert.data.documents import build_tokenized_documents
 from bert.data.masking import build_masking_table
-from bert.data.reference import ReferenceRandom, iterate_reference_batches
+from bert.data.reference import iterate_reference_batches
+from bert.data.reference_random import ReferenceRandom
 from bert.data.vocabulary import SPECIAL_TOKENS, build_vocabulary
 from tests.unit.data import plain_reference
 
