@@ -11,8 +11,9 @@ from bert.backends.base import Backend
 from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_barrier
 from bert.backends.cpu_memory import keep_freed_memory
 from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
-from bert.backends.peers import PeerWatch
+from bert.backends.peers import PeerWatch, find_gone_peer
 from bert.backends.session_config import build_local_session_config
+from bert.backends.vocabulary_loss import fused_vocabulary_loss
 from bert.errors import UnavailableError, UsageError
 from bert.optimization.loss_scale import LossScale, LossScaleOptimizer
 from bert.train_config import LossScaleConfig
@@ -83,8 +84,12 @@ class CpuBackend(Backend):
     def finish(self) -> None:
         """Waits until every rank has done its last step."""
         if self._server is not None:
+            self._watch.stop()
             run_barrier(
-                self._server.target, self._build_session_config(), self.rank, self._watch.stop
+                self._server.target,
+                self._build_session_config(),
+                self.rank,
+                lambda: find_gone_peer(self.rank.workers, self.rank.rank_id) is not None,
             )
 
     def build_ops(self) -> Ops:
@@ -93,6 +98,7 @@ class CpuBackend(Backend):
             gelu=fused_gelu if self.config.fused_gelu else plain_gelu,
             dropout=plain_dropout,
             gather=dense_gather if self.config.dense_gather else plain_gather,
+            vocabulary_loss=fused_vocabulary_loss,
         )
 
     def average_gradients(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:

@@ -7,6 +7,8 @@ from typing import Callable, NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 
+from bert.backends.vocabulary_loss import VocabularyLoss, plain_vocabulary_loss
+
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715
 
@@ -18,11 +20,15 @@ class Ops(NamedTuple):
         gelu: x → GELU(x), tanh form, same shape and dtype.
         dropout: (x, rate) → x with a share `rate` of elements set to 0 and the rest scaled up.
         gather: (table [V, H], ids [K] int32) → rows [K, H].
+        vocabulary_loss: (x [K, H], table [V, H], bias [V], labels [K] int32) → cross entropy.
     """
 
     gelu: Callable[[tf.Tensor], tf.Tensor]
     dropout: Callable[[tf.Tensor, float], tf.Tensor]
     gather: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    vocabulary_loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], VocabularyLoss] = (
+        plain_vocabulary_loss
+    )
 
 
 def plain_gelu(x: tf.Tensor) -> tf.Tensor:

@@ -83,13 +83,9 @@ def build_mlm_head(
             )
             x = layer_norm(tf.cast(x, tf.float32))
         output_bias = get_parameter("output_bias", [config.vocab_size], tf.zeros_initializer())
-        logits = tf.matmul(tf.cast(x, compute), tf.cast(word_table, compute), transpose_b=True)
-        logits = tf.nn.bias_add(tf.cast(logits, tf.float32), output_bias)  # [B*P, V]
-        # The sparse form reads one logit per label; a one-hot matrix would be as large as the
-        # logits and be read and multiplied again in both directions.
-        per_token_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=tf.reshape(label_ids, [-1]), logits=logits
-        )  # [B*P]
+        per_token_loss, logits = ops.vocabulary_loss(
+            tf.cast(x, compute), word_table, output_bias, tf.reshape(label_ids, [-1])
+        )  # [B*P], [B*P, V]
         weights = tf.reshape(label_weights, [-1])
         loss = tf.reduce_sum(weights * per_token_loss) / (
             tf.reduce_sum(weights) + _WEIGHT_SUM_EPSILON

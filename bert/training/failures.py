@@ -16,7 +16,9 @@ from bert.errors import (
     UnavailableError,
 )
 
-_BAD_INDEX = re.compile(r"indices\[[^\]]*\] = (-?\d+) is not in \[0, (\d+)\)")
+_BAD_INDEX = re.compile(
+    r"indices\[[^\]]*\] = \[?(-?\d+)\]? (?:is not in \[0, |does not index into shape \[)(\d+)"
+)
 _BAD_LABEL = re.compile(r"Received a label value of (-?\d+) which is outside the valid range")
 
 
