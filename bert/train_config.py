@@ -6,12 +6,12 @@ Model, optimiser and hooks read these dataclasses; none of them reads a flag or 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from bert.backends.ascend_config import AscendConfig, build_ascend_config
 from bert.backends.rank import RankEnvironment
 from bert.config import BertConfig, check_sequence_length, override_dropout, read_bert_config
-from bert.errors import UsageError
+from bert.errors import UsageError, render_suggestion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,10 @@ class ScheduleConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with decoupled weight decay, and gradient clipping.
+    """Optimiser with decoupled weight decay, and gradient clipping.
 
     Attributes:
+        kind: "adam" or "lamb".
         beta1, beta2: decay of the first and of the second moment.
         epsilon: added to the root of the second moment.
         weight_decay: rate of decay, times the learning rate, of the decayed variables.
@@ -47,6 +48,7 @@ class OptimizerConfig:
     """
 
     schedule: ScheduleConfig
+    kind: str = "adam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-4
@@ -86,6 +88,8 @@ class InputConfig:
 
     Attributes:
         train_directories, eval_directories: directories of TFRecords.
+        train_batch_size: sequences of one micro-batch on one device.
+        n_micro_batches: micro-batches per update.
         synthetic: random ids in memory instead of files.
         shuffle: whether training data are shuffled.
     """
@@ -98,6 +102,12 @@ class InputConfig:
     eval_batch_size: int
     synthetic: bool = False
     shuffle: bool = True
+    n_micro_batches: int = 1
+
+    @property
+    def n_sequences_per_step(self) -> int:
+        """Sequences that one device takes per update."""
+        return self.train_batch_size * self.n_micro_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +143,21 @@ class TrainConfig:
     ascend: AscendConfig = AscendConfig()
 
 
+class _OptimizerDefaults(NamedTuple):
+    """What flags left open become; the values of the original trainer."""
+
+    epsilon: float
+    lr_power: float
+
+
+_OPTIMIZERS = {
+    "adam": _OptimizerDefaults(epsilon=1e-4, lr_power=1.0),
+    "lamb": _OptimizerDefaults(epsilon=1e-6, lr_power=0.5),
+}
+
 # Values that no backend can honour, with the reason given to the user.
 _REFUSED = (
     ("horovod", True, "ranks are averaged by the backend itself; leave the flag out"),
-    ("allreduce_post_accumulation", True, "it belongs to Horovod; leave the flag out"),
     ("use_fp16", True, "it rewrites graphs for GPUs; use --manual_fp16"),
 )
 
@@ -153,6 +174,7 @@ _AT_LEAST_ONE = (
     "max_eval_steps",
     "keep_checkpoint_max",
     "connect_timeout_seconds",
+    "num_accumulation_steps",
     "max_predictions_per_seq",
     "init_loss_scale_value",
 )
@@ -164,7 +186,6 @@ _AT_LEAST_ZERO = (
     "learning_rate",
     "weight_decay",
     "random_seed",
-    "lr_power",
 )
 
 
@@ -230,15 +251,13 @@ def _check_refused(flags: Mapping[str, Any]) -> None:
                 f"--{name}={flags[name]} is refused: it needs --backend=ascend, not "
                 f"{flags['backend']}"
             )
-    if flags["num_accumulation_steps"] != 1:
+    if flags["optimizer_type"] not in _OPTIMIZERS:
         raise UsageError(
-            f"--num_accumulation_steps={flags['num_accumulation_steps']} is refused: "
-            "gradient accumulation is not built yet; use 1 and a larger --train_batch_size"
-        )
-    if flags["optimizer_type"] != "adam":
-        raise UsageError(
-            f"--optimizer_type={flags['optimizer_type']!r} is refused: the optimiser built so far "
-            "is 'adam'"
+            "--optimizer_type={!r} is refused: it is none of {}{}".format(
+                flags["optimizer_type"],
+                ", ".join(_OPTIMIZERS),
+                render_suggestion(flags["optimizer_type"].lower(), _OPTIMIZERS),
+            )
         )
 
 
@@ -246,8 +265,8 @@ def _check_ranges(flags: Mapping[str, Any]) -> None:
     for name in _AT_LEAST_ONE:
         if flags[name] < 1:
             raise UsageError(f"--{name}={flags[name]} must be at least 1")
-    for name in _AT_LEAST_ZERO:
-        if not flags[name] >= 0:
+    for name in (*_AT_LEAST_ZERO, "lr_power"):
+        if flags[name] is not None and not flags[name] >= 0:
             raise UsageError(f"--{name}={flags[name]} must not be below 0")
     for name in (
         "display_loss_steps",
@@ -260,7 +279,7 @@ def _check_ranges(flags: Mapping[str, Any]) -> None:
         if not 0.0 <= flags[name] < 1.0:
             raise UsageError(f"--{name}={flags[name]} must be in [0, 1)")
     for name in ("adam_epsilon", "clip_norm"):
-        if not flags[name] > 0.0:
+        if flags[name] is not None and not flags[name] > 0.0:
             raise UsageError(f"--{name}={flags[name]} must be above 0")
     if flags["max_seq_length"] < 3:
         raise UsageError(
@@ -318,22 +337,25 @@ def _build_input(flags: Mapping[str, Any]) -> InputConfig:
         eval_batch_size=flags["eval_batch_size"],
         synthetic=flags["synthetic_input"],
         shuffle=not flags["npu_bert_debug"],
+        n_micro_batches=flags["num_accumulation_steps"],
     )
 
 
 def _build_optimizer(flags: Mapping[str, Any]) -> OptimizerConfig:
+    defaults = _OPTIMIZERS[flags["optimizer_type"]]
     schedule = ScheduleConfig(
         learning_rate=flags["learning_rate"],
         n_warmup_steps=flags["num_warmup_steps"],
         n_train_steps=flags["num_train_steps"],
-        power=flags["lr_power"],
+        power=defaults.lr_power if flags["lr_power"] is None else flags["lr_power"],
         continuous=flags["lr_crossover"] == "continuous",
     )
     return OptimizerConfig(
         schedule=schedule,
+        kind=flags["optimizer_type"],
         beta1=flags["adam_beta1"],
         beta2=flags["adam_beta2"],
-        epsilon=flags["adam_epsilon"],
+        epsilon=defaults.epsilon if flags["adam_epsilon"] is None else flags["adam_epsilon"],
         weight_decay=flags["weight_decay"],
         clip_norm=flags["clip_norm"],
         clip_by_global_norm=flags["npu_bert_clip_by_global_norm"],

@@ -37,13 +37,13 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
     wanted = config.input
     if wanted.synthetic:
         return build_synthetic_input(
-            wanted, config.bert, wanted.train_batch_size, config.random_seed + rank.rank_id
+            wanted, config.bert, wanted.n_sequences_per_step, config.random_seed + rank.rank_id
         )
     files = list_files(wanted.train_directories)
     check_vocabularies(wanted.train_directories, config.bert)
     return build_input_fn(
         files,
-        wanted.train_batch_size,
+        wanted.n_sequences_per_step,
         wanted.max_seq_length,
         wanted.max_predictions_per_seq,
         rank=rank.rank_id,

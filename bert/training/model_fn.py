@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from bert.backends.base import Backend
+from bert.backends.ops import Ops
 from bert.model.encoder import build_bert
 from bert.model.heads import MlmOutputs, NspOutputs, build_mlm_head, build_nsp_head
-from bert.optimization.train_op import TrainStep, build_train_step
+from bert.optimization.train_op import TrainStep, build_accumulating_train_step, build_train_step
 from bert.train_config import TrainConfig
 from bert.training.checkpoints import initialize_from_checkpoint
 from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
@@ -23,39 +24,36 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
     def model_fn(features: Features, labels: Any, mode: str) -> Any:
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         ops = backend.build_ops()
-        outputs = build_bert(
-            features["input_ids"],
-            features["input_mask"],
-            features["segment_ids"],
-            config.bert,
-            is_training,
-            ops,
-            encoder_dtype=config.precision.encoder,
-            pooler_dtype=config.precision.heads,
-        )
-        mlm = build_mlm_head(
-            outputs.sequence,
-            outputs.word_table,
-            features["masked_lm_positions"],
-            features["masked_lm_ids"],
-            features["masked_lm_weights"],
-            config.bert,
-            ops,
-            dtype=config.precision.heads,
-        )
-        nsp = build_nsp_head(
-            outputs.pooled,
-            features["next_sentence_labels"],
-            config.bert,
-            dtype=config.precision.heads,
-        )
-        mlm_loss = tf.identity(mlm.loss, name="mlm_loss")
-        nsp_loss = tf.identity(nsp.loss, name="nsp_loss")
-        total_loss = tf.add(mlm_loss, nsp_loss, name="total_loss")
+
+        def build_losses(batch: Features) -> List[tf.Tensor]:
+            mlm, nsp = build_heads(batch, config, ops, is_training)
+            return [mlm.loss, nsp.loss]
+
         if not is_training:
+            mlm, nsp = build_heads(features, config, ops, is_training)
+            total_loss = _name_losses(mlm.loss, nsp.loss)[2]
             metrics = build_eval_metrics(features, mlm, nsp)
             return tf.estimator.EstimatorSpec(mode, loss=total_loss, eval_metric_ops=metrics)
 
+        if config.input.n_micro_batches > 1:
+            step, losses = build_accumulating_train_step(
+                build_losses,
+                features,
+                config.input.n_micro_batches,
+                config.optimizer,
+                config.loss_scale,
+                backend,
+            )
+            mlm_loss, nsp_loss, total_loss = _name_losses(*losses)
+        else:
+            mlm_loss, nsp_loss, total_loss = _name_losses(*build_losses(features))
+            step = build_train_step(
+                total_loss,
+                tf.trainable_variables(),
+                config.optimizer,
+                config.loss_scale,
+                backend,
+            )
         variables = tf.trainable_variables()
         if config.verbose_logging:
             for variable in variables:
@@ -63,7 +61,6 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
         if config.init_checkpoint and backend.saves:
             # Other ranks get these values from this one, with all the rest.
             initialize_from_checkpoint(config.init_checkpoint, variables)
-        step = build_train_step(total_loss, variables, config.optimizer, config.loss_scale, backend)
         tf.identity(step.learning_rate, name="learning_rate")
         hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
         _add_summaries(config, step, mlm_loss, nsp_loss)
@@ -72,6 +69,46 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
         )
 
     return model_fn
+
+
+def build_heads(
+    features: Features, config: TrainConfig, ops: Ops, is_training: bool
+) -> Tuple[MlmOutputs, NspOutputs]:
+    """Builds the whole model, from ids to both losses."""
+    outputs = build_bert(
+        features["input_ids"],
+        features["input_mask"],
+        features["segment_ids"],
+        config.bert,
+        is_training,
+        ops,
+        encoder_dtype=config.precision.encoder,
+        pooler_dtype=config.precision.heads,
+    )
+    mlm = build_mlm_head(
+        outputs.sequence,
+        outputs.word_table,
+        features["masked_lm_positions"],
+        features["masked_lm_ids"],
+        features["masked_lm_weights"],
+        config.bert,
+        ops,
+        dtype=config.precision.heads,
+    )
+    nsp = build_nsp_head(
+        outputs.pooled,
+        features["next_sentence_labels"],
+        config.bert,
+        dtype=config.precision.heads,
+    )
+    return mlm, nsp
+
+
+def _name_losses(mlm: tf.Tensor, nsp: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns both losses and their sum under the names that the field fetches them by."""
+    mlm_loss = tf.identity(mlm, name="mlm_loss")
+    nsp_loss = tf.identity(nsp, name="nsp_loss")
+    return mlm_loss, nsp_loss, tf.add(mlm_loss, nsp_loss, name="total_loss")
 
 
 def _build_hooks(

@@ -58,6 +58,21 @@ def test_a_command_line_of_the_field_is_accepted():
     assert (config.loss_scale.mode, config.loss_scale.initial) == ("dynamic", 65536.0)
 
 
+def test_settings_that_follow_the_optimiser():
+    adam, lamb = build().optimizer, build("--optimizer_type=lamb").optimizer
+    assert (adam.kind, adam.epsilon, adam.schedule.power) == ("adam", 1e-4, 1.0)
+    assert (lamb.kind, lamb.epsilon, lamb.schedule.power) == ("lamb", 1e-6, 0.5)
+    given = build("--optimizer_type=lamb", "--adam_epsilon=1e-3", "--lr_power=1").optimizer
+    assert (given.epsilon, given.schedule.power) == (1e-3, 1.0)
+
+
+def test_an_update_takes_all_its_micro_batches():
+    config = build("--train_batch_size=6", "--num_accumulation_steps=3")
+    assert (config.input.train_batch_size, config.input.n_micro_batches) == (6, 3)
+    assert config.input.n_sequences_per_step == 18
+    assert build("--allreduce_post_accumulation").input.n_micro_batches == 1
+
+
 def test_loss_scale_values():
     assert build("--npu_bert_loss_scale=128").loss_scale.mode == "static"
     assert build("--npu_bert_loss_scale=128").loss_scale.initial == 128.0
@@ -93,11 +108,15 @@ def test_debug_turns_dropout_and_shuffling_off():
         (["--output_dir="], "--output_dir is empty"),
         (["--horovod"], "--horovod=True is refused: ranks are averaged"),
         (["--use_fp16"], "--use_fp16=True is refused: "),
-        (["--allreduce_post_accumulation"], "--allreduce_post_accumulation=True is refused"),
         (["--over_dump"], "--over_dump=True is refused: it needs --backend=ascend, not cpu"),
         (["--npu_bert_job_start_file=x.json"], "--npu_bert_job_start_file=x.json is refused"),
-        (["--num_accumulation_steps=4"], "--num_accumulation_steps=4 is refused"),
-        (["--optimizer_type=Adam"], "--optimizer_type='Adam' is refused"),
+        (["--num_accumulation_steps=0"], "--num_accumulation_steps=0 must be at least 1"),
+        (
+            ["--optimizer_type=Adam"],
+            "--optimizer_type='Adam' is refused: it is none of adam, lamb (did you mean 'adam'?)",
+        ),
+        (["--optimizer_type=sgd"], "--optimizer_type='sgd' is refused: it is none of adam, lamb"),
+        (["--lr_power=-1"], "--lr_power=-1.0 must not be below 0"),
         (["--npu_bert_loss_scale=-2"], "--npu_bert_loss_scale=-2: give -1"),
         (["--hidden_dropout_prob=1.5"], "'hidden_dropout_prob' must be in [0, 1)"),
         (["--adam_epsilon=0"], "--adam_epsilon=0.0 must be above 0"),
