@@ -86,25 +86,34 @@ def draw_instances(
     starts = documents.sentence_starts.tolist()
     bounds = documents.document_starts.tolist()
     masks = _MaskDrawer(documents.tokens, table, options, rng)
-    rows: List[Tuple[int, int, int, int, int]] = []
+    passes: List[DrawnInstances] = []
     for _ in range(options.dupe_factor):
+        rows: List[Tuple[int, int, int, int, int]] = []
         for d in range(documents.n_documents):
             for pair in _draw_document_pairs(d, starts, bounds, options, rng):
                 rows.append(pair)
                 masks.draw(*pair[:4])
+        # Arrays hold a pass in a fifth of the memory that lists of numbers need.
+        passes.append(_build_drawn_instances(rows, masks))
+    return DrawnInstances(
+        SegmentPairs(*map(np.concatenate, zip(*(drawn.pairs for drawn in passes)))),
+        np.concatenate([drawn.n_targets for drawn in passes]),
+        # The last entry is nobody's: where nothing is masked at all, there is something to index.
+        np.concatenate([*(drawn.positions for drawn in passes), [0]]).astype(np.int32),
+        np.concatenate([*(drawn.replacements for drawn in passes), [KEPT]]).astype(np.int32),
+    )
+
+
+def _build_drawn_instances(
+    rows: List[Tuple[int, int, int, int, int]], masks: _MaskDrawer
+) -> DrawnInstances:
+    """Moves what was drawn in one pass from lists into arrays."""
     columns = np.array(rows, np.int64).reshape(-1, 5)
-    pairs = SegmentPairs(*columns[:, :4].T, random_next=columns[:, 4].astype(np.int32))
-    n_targets = np.array(masks.n_targets, np.int64)
-    targets = np.array(masks.targets, np.int32)
+    pairs = SegmentPairs(*columns[:, :4].T.copy(), random_next=columns[:, 4].astype(np.int32))
+    n_targets, targets, replacements = masks.take()
     a_lengths = np.repeat(pairs.a_ends - pairs.a_starts, n_targets)
     positions = targets + 1 + (targets >= a_lengths)  # [CLS] is before A, [SEP] after it
-    return DrawnInstances(
-        pairs,
-        n_targets,
-        # The last entry is nobody's: where nothing is masked at all, there is something to index.
-        np.append(positions, 0).astype(np.int32),
-        np.array([*masks.replacements, KEPT], np.int32),
-    )
+    return DrawnInstances(pairs, n_targets, positions.astype(np.int32), replacements)
 
 
 def _draw_document_pairs(
@@ -192,6 +201,16 @@ class _MaskDrawer:
         self.n_targets.append(len(chosen))
         self.targets += chosen
         self._rng.draw_replacements(len(chosen), self._n_random, self.replacements)
+
+    def take(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns targets per instance, targets and replacements so far, and forgets them."""
+        taken = (
+            np.array(self.n_targets, np.int64),
+            np.array(self.targets, np.int32),
+            np.array(self.replacements, np.int32),
+        )
+        self.n_targets, self.targets, self.replacements = [], [], []
+        return taken
 
     def _group_tokens(self, sources: Iterable[int]) -> List[List[int]]:
         groups: List[List[int]] = []
