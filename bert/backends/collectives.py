@@ -6,6 +6,8 @@ instance key, so keys are given out in the order of construction.
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any, Callable, List, Sequence
 
 import tensorflow.compat.v1 as tf
@@ -16,7 +18,8 @@ from bert.errors import UnavailableError
 
 _GROUP_KEY = 1
 _BARRIER_KEY = 900000
-_LEAVE_TIMEOUT_SECONDS = 30
+_LOOK_SECONDS = 0.5
+_LINGER_SECONDS = 1.0
 _BROADCAST_KEYS = 500000
 _REDUCE_KEYS = 1
 
@@ -125,50 +128,40 @@ def run_barrier(
     target: str,
     session_config: tf.ConfigProto,
     rank: RankEnvironment,
-    on_all_done: Callable[[], None],
+    is_peer_gone: Callable[[], bool],
 ) -> None:
     """Returns once every rank has called this and no rank needs this one's server any longer.
 
-    A collective of TensorFlow 1.15 never returns when a peer leaves before its part was fetched,
-    so a second collective could not tell that the first one is over everywhere. Each rank that is
-    through the collective therefore puts a token into a queue of every other rank, by a plain
-    remote call, and leaves when it has a token of each.
+    All ranks meet in one collective. TensorFlow 1.15 waits for ever for a peer that left before
+    its part was fetched, and so do its remote calls; hence two precautions. Who is through the
+    collective lingers, far longer than the others can need to be through it too. And who sees a
+    peer gone while waiting does not wait on: a peer leaves only after all ranks have met.
 
     Args:
         target: session target of this rank's server.
         session_config: configuration that keeps a session to this rank's own device.
         rank: this process among the ranks.
-        on_all_done: called when all ranks have come, before any of them can leave.
+        is_peer_gone: tells whether some other rank's server has ended.
     """
+    meeting = threading.Thread(
+        target=_meet, args=(target, session_config, rank), name="barrier", daemon=True
+    )
+    meeting.start()
+    while meeting.is_alive():
+        meeting.join(_LOOK_SECONDS)
+        if meeting.is_alive() and is_peer_gone():
+            tf.logging.debug("a peer left before this rank was through the barrier")
+            return
+    time.sleep(_LINGER_SECONDS)
+
+
+def _meet(target: str, session_config: tf.ConfigProto, rank: RankEnvironment) -> None:
     with tf.Graph().as_default(), tf.device(device_of(rank)):
         come = collective_ops.all_reduce(
             tf.ones([1]), rank.rank_size, _GROUP_KEY, _BARRIER_KEY, "Add", "Id"
         )
         with tf.Session(target, config=session_config) as session:
-            session.run(come)
-    on_all_done()
-    _take_leave(target, rank)
-
-
-def _take_leave(target: str, rank: RankEnvironment) -> None:
-    """Tells every other rank that this one needs nothing more, and waits for their word."""
-    options = tf.RunOptions(timeout_in_ms=_LEAVE_TIMEOUT_SECONDS * 1000)
-    others = [other for other in range(rank.rank_size) if other != rank.rank_id]
-    with tf.Graph().as_default():
-        tell = []
-        for other in others:
-            with tf.device(f"/job:worker/replica:0/task:{other}/device:CPU:0"):
-                queue = tf.FIFOQueue(rank.rank_size, tf.int32, shapes=[[]], shared_name="leave")
-                tell.append(queue.enqueue(rank.rank_id))
-        with tf.device(device_of(rank)):
-            own = tf.FIFOQueue(rank.rank_size, tf.int32, shapes=[[]], shared_name="leave")
-            hear = own.dequeue()
-        session = tf.Session(target)
-        # A peer goes as soon as it has all tokens, maybe before it has answered the call that
-        # brought the last one: an error here means that it is gone, which is what was asked.
-        for operation in tell + [hear] * len(others):
             try:
-                session.run(operation, options=options)
+                session.run(come)
             except tf.errors.OpError as error:
-                tf.logging.debug("a peer left first: %s", error.message)
-        # Not closed: closing would call the peers once more, and they may have left.
+                tf.logging.debug("the barrier ended early: %s", error.message)
