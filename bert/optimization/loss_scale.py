@@ -38,7 +38,9 @@ class LossScale:
             self._scale = make("loss_scale", tf.constant(config.initial, tf.float32))
             self._good = make("good_steps", tf.constant(0, tf.int32))
             self._bad = make("bad_steps", tf.constant(0, tf.int32))
-            self.value = tf.identity(self._scale)
+            # A value of its own: an identity shares the variable's memory, and whoever fetches
+            # it would see the scale of this step or of the next one by chance.
+            self.value = tf.maximum(self._scale, 1.0)
         else:
             self.value = tf.constant(config.initial, tf.float32)
 
@@ -72,7 +74,8 @@ class LossScaleOptimizer(tf.train.Optimizer):
     """Wraps an optimiser: scales the loss, unscales the gradients, skips non-finite steps.
 
     Ranks need no agreement of their own: they test averaged gradients, which are the same
-    everywhere and not finite as soon as those of one rank are not.
+    everywhere and not finite as soon as those of one rank are not. The test comes after clipping,
+    which keeps what is not finite.
     """
 
     def __init__(self, optimizer: tf.train.Optimizer, loss_scale: LossScale) -> None:

@@ -14,6 +14,7 @@ from bert.optimization.train_op import TrainStep, build_accumulating_train_step,
 from bert.train_config import TrainConfig
 from bert.training.checkpoints import initialize_from_checkpoint
 from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
+from bert.training.skipped_steps import SkippedStepHook
 
 Features = Dict[str, tf.Tensor]
 
@@ -125,10 +126,10 @@ def _build_hooks(
     hooks.append(
         StepRateHook(config.n_steps_per_loop, config.output_dir if backend.saves else None)
     )
+    # Read after the update, or lines would show the step before or after by chance.
+    with tf.control_dependencies([step.train_op]):
+        reached = tf.identity(tf.train.get_global_step().read_value(), name="step_reached")
     if config.report_loss:
-        # Read after the update, or the line would show the step before or after by chance.
-        with tf.control_dependencies([step.train_op]):
-            reached = tf.identity(tf.train.get_global_step().read_value(), name="step_reached")
         hooks.append(
             LossLineHook(
                 {
@@ -144,6 +145,20 @@ def _build_hooks(
     if step.loss_scale is not None:
         hooks.append(
             LossScaleHook(step.loss_scale, config.n_steps_per_loss_line, backend.n_steps_per_run)
+        )
+        hooks.append(
+            SkippedStepHook(
+                {
+                    "global_step": reached,
+                    "mlm_loss": mlm_loss,
+                    "nsp_loss": nsp_loss,
+                    "total_loss": total_loss,
+                    "learning_rate": step.learning_rate,
+                    "loss_scale": step.loss_scale,
+                },
+                backend.n_steps_per_run,
+                config.input.n_sequences_per_step * backend.rank.rank_size,
+            )
         )
     return hooks
 
