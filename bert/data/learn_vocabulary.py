@@ -166,8 +166,8 @@ def write_vocabulary(path: str, tokens: Sequence[str]) -> None:
         stream.write("\n".join(tokens) + "\n")
 
 
-def run_vocabulary_command(arguments: List[str]) -> int:
-    """Runs `python -m bert.data.vocabulary`."""
+def run_vocabulary_command(arguments: List[str]) -> str:
+    """Does what `python -m bert.data.vocabulary` does; returns what there is to say."""
     flags = _build_parser().parse_args(arguments)
     inputs = find_text_files([p.strip() for p in flags.input_file.split(",") if p.strip()])
     check_output_paths([flags.output_file], inputs)
@@ -184,8 +184,7 @@ def run_vocabulary_command(arguments: List[str]) -> int:
     )
     tokens = learn_pieces(counts, options)
     write_vocabulary(flags.output_file, tokens)
-    print(f"{len(tokens)} tokens learned from {len(counts)} different words: {flags.output_file}")
-    return 0
+    return f"{len(tokens)} tokens learned from {len(counts)} different words: {flags.output_file}"
 
 
 def _build_parser() -> ArgumentParser:

@@ -12,7 +12,7 @@ It is not the default: on English text `Tokenizer`, which remembers words, is th
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Pattern
 
 from bert.data.tokenization import Tokenizer, TokenizerOptions
 from bert.data.vocabulary import UNKNOWN, Vocabulary, check_special_tokens
@@ -41,9 +41,6 @@ PROVEN_RANGES = (
     (0xAC00, 0xD7A3),
     (0xFF01, 0xFFEF),
 )
-_UNPROVEN = re.compile(
-    "[^" + "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in PROVEN_RANGES) + "]"
-)
 
 
 class LibraryTokenizer:
@@ -62,13 +59,14 @@ class LibraryTokenizer:
         check_special_tokens(vocabulary, (UNKNOWN,))
         self._ours = Tokenizer(vocabulary, options)
         self._library = _build_library_tokenizer(vocabulary, options)
+        self._unproven = _compile_unproven()
         self.n_lines_by_library = 0
         self.n_lines_by_us = 0
 
     def encode(self, text: str) -> List[int]:
         """Returns the ids of a text."""
         # Unassigned characters lie within the ranges too; they are not printable.
-        if text.isprintable() and _UNPROVEN.search(text) is None:
+        if text.isprintable() and self._unproven.search(text) is None:
             self.n_lines_by_library += 1
             return self._library.encode(text, add_special_tokens=False).ids
         self.n_lines_by_us += 1
@@ -81,6 +79,11 @@ def build_encoder(
     """Returns the function from text to ids, by the library where that is asked for and equal."""
     chosen = LibraryTokenizer if use_library else Tokenizer
     return chosen(vocabulary, options).encode
+
+
+def _compile_unproven() -> Pattern[str]:
+    ranges = "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in PROVEN_RANGES)
+    return re.compile(f"[^{ranges}]")
 
 
 def _build_library_tokenizer(vocabulary: Vocabulary, options: TokenizerOptions) -> Any:

@@ -88,7 +88,8 @@ def main(arguments: List[str]) -> int:
     # Learning needs the tokenizer, which needs this module's Vocabulary.
     from bert.data.learn_vocabulary import run_vocabulary_command
 
-    return run_vocabulary_command(arguments)
+    print(run_vocabulary_command(arguments))
+    return 0
 
 
 if __name__ == "__main__":
