@@ -61,7 +61,7 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
                 tf.logging.info("  name = %s, shape = %s", variable.name, variable.shape)
         if config.init_checkpoint and backend.saves:
             # Other ranks get these values from this one, with all the rest.
-            initialize_from_checkpoint(config.init_checkpoint, variables)
+            initialize_from_checkpoint(config.init_checkpoint, variables, config.output_dir)
         tf.identity(step.learning_rate, name="learning_rate")
         hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
         _add_summaries(config, step, mlm_loss, nsp_loss)

@@ -15,7 +15,6 @@ from bert.backends.registry import load_backend
 from bert.data.examples import encode_framed_examples
 from bert.train_config import InputConfig
 from bert.training import failures, run
-from bert.training.checkpoints import build_assignment
 from bert.training.inputs import build_synthetic_batch
 from tests.tf.graphs import LENGTH, PREDICTIONS, small_config
 from tests.tf.test_training_log import run_pretrain, write_data
@@ -119,19 +118,6 @@ def test_an_absent_init_checkpoint(tmp_path):
     config = small_config(tmp_path, init_checkpoint=str(tmp_path / "none"))
     with pytest.raises(errors.DataError, match="--init_checkpoint=.*cannot be read"):
         train(config)
-
-
-def test_checkpoints_are_matched_by_name_and_shape():
-    model = {"a": [2, 3], "b": [4]}
-    assert build_assignment(model, {"a": [2, 3], "a/adam_m": [2, 3], "c": [1]}, "x") == (
-        ["a"],
-        ["b"],
-        ["c"],
-    )
-    with pytest.raises(errors.DataError, match=r"variable b has shape \[5\], the model"):
-        build_assignment(model, {"a": [2, 3], "b": [5]}, "x")
-    with pytest.raises(errors.DataError, match="no variable has the name"):
-        build_assignment(model, {"c": [1]}, "x")
 
 
 def test_a_backend_that_is_not_there_is_no_fall_back():
