@@ -17,7 +17,9 @@ _TIMEOUT_SECONDS = 1800.0
 
 DATA_TOOLS: Dict[str, str] = {
     "create": "create_pretraining_data",
+    "inspect": "inspect",
     "synth": "synthetic",
+    "vocab": "vocabulary",
 }
 """Tool → module of the trainer's ``data`` package."""
 
