@@ -48,7 +48,8 @@ def main() -> int:
         print(f"read      {megabytes:.0f} MB, {best['n_lines']} lines, {len(logs)} log(s)")
         print(f"events    {best['n_events']}, problems {best['n_problems']}")
         print(f"time      {best['seconds']:.2f} s ({best['cpu_seconds']:.2f} s of CPU)")
-        print(f"rate      {rate:.0f} MB/s, {best['n_lines'] / best['seconds'] / 1e6:.2f} M lines/s")
+        cpu_rate = megabytes / best["cpu_seconds"]
+        print(f"rate      {rate:.0f} MB/s; {cpu_rate:.0f} MB per second of CPU, one process")
         print(f"memory    {best['peak_bytes'] / 1e6:.0f} MB at peak")
         seconds = time_grep(logs)
         print(f"grep|awk  {megabytes / seconds:.0f} MB/s for one field of one kind of line")
