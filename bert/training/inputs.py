@@ -13,6 +13,7 @@ from bert.config import BertConfig, check_vocabulary
 from bert.data.input_pipeline import build_input_fn, find_record_files
 from bert.errors import DataError
 from bert.train_config import InputConfig, TrainConfig
+from bert.training.record_ids import check_record_ids
 
 InputFn = Callable[[Dict[str, Any]], tf.data.Dataset]
 
@@ -41,7 +42,7 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
         )
     files = list_files(wanted.train_directories)
     check_vocabularies(wanted.train_directories, config.bert)
-    return build_input_fn(
+    input_fn = build_input_fn(
         files,
         wanted.n_sequences_per_step,
         wanted.max_seq_length,
@@ -51,6 +52,8 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
         seed=config.random_seed,
         shuffle=wanted.shuffle,
     )
+    check_record_ids(files, config.bert, wanted.max_seq_length)
+    return input_fn
 
 
 def build_eval_input(config: TrainConfig) -> InputFn:
@@ -79,6 +82,7 @@ def build_eval_input(config: TrainConfig) -> InputFn:
         repeat=False,
         drop_remainder=False,
     )
+    check_record_ids(files, config.bert, wanted.max_seq_length)
 
     def fill_up(features: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         filled = {}

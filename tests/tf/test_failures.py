@@ -59,7 +59,7 @@ def test_an_id_that_the_model_has_no_row_for(tmp_path):
     small = small_config(tmp_path)
     wanted = InputConfig((), (), LENGTH, PREDICTIONS, 20, 20)
     batch = build_synthetic_batch(wanted, small.bert, 20, np.random.RandomState(0))
-    batch["input_ids"][:, 2] = 100
+    batch["input_ids"][16:, 2] = 100  # behind the records that are looked at before
     directory = tmp_path / "train"
     directory.mkdir()
     (directory / "a.tfrecord").write_bytes(bytes(encode_framed_examples(batch).data))
