@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Hashable, List, Optional, Sequence, TypeVar
 
-from bench.measure.bootstrap import LEVEL, LaunchSeries, RateEstimate, estimate_rate
+from bench.measure.bootstrap import LEVEL, N_RESAMPLES, LaunchSeries, RateEstimate, estimate_rate
 
 DEFAULT_REPEATS = 5
 MINIMUM_LAUNCHES = 5
@@ -81,6 +81,7 @@ def decide_next_launch(
     maximum: int = MAXIMUM_LAUNCHES,
     level: float = LEVEL,
     seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
 ) -> NextLaunch:
     """The rule of ``--until-precision``: launch until the interval is narrow enough.
 
@@ -96,6 +97,7 @@ def decide_next_launch(
         maximum: launches after which to stop in any case.
         level: that the interval shall have after the stop.
         seed: of the bootstrap.
+        n_resamples: bootstrap samples.
 
     Raises:
         ValueError: the limits contradict each other.
@@ -104,7 +106,7 @@ def decide_next_launch(
         raise ValueError(f"2 <= minimum <= maximum is needed, not {minimum} and {maximum}")
     count = len(launches)
     inner_level = 1.0 - SEQUENTIAL_SHARE * (1.0 - level)
-    estimate = estimate_rate(launches, inner_level, seed) if count else None
+    estimate = estimate_rate(launches, inner_level, seed, n_resamples) if count else None
     if estimate is None or count < minimum:
         return NextLaunch(True, False, f"{count} of at least {minimum} launches", estimate)
     half_width = estimate.half_width_ratio

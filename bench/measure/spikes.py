@@ -76,10 +76,21 @@ def remove_spikes(series: np.ndarray) -> np.ndarray:
             low, high = bound_by_neighbours(clean, reach)
             clean = np.where(found, np.clip(clean, low, high), clean)
             spikes |= found
+        clean = _restore_end(series, clean, spikes)
         places = np.flatnonzero(spikes)
         if len(places) <= _FEW_SPIKES * len(series) or _is_even(np.diff(places)):
             return clean
     return series
+
+
+def _restore_end(series: np.ndarray, clean: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    """Gives back what stands out up to the last value if it is more than two: a new level."""
+    last = len(series) - 1
+    while last >= 0 and spikes[last]:
+        last -= 1
+    if len(series) - 1 - last > 2:
+        return np.concatenate([clean[: last + 1], series[last + 1 :]])
+    return clean
 
 
 def _is_even(gaps: np.ndarray) -> bool:

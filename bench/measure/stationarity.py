@@ -55,7 +55,7 @@ def judge_window(
 ) -> WindowTest:
     """Tests whether a series has one level from its first to its last value.
 
-    In this order: it is worth enough independent values; it has no trend; it does not wander
+    In this order: it has no trend; it is worth enough independent values and does not wander
     (KPSS); it has no shift of level; and the trend that it could hide is small. Trends and shifts
     too small to matter pass whatever their significance.
 
@@ -80,12 +80,12 @@ def judge_window(
     def answer(objection: Optional[str], shift_at: int = 0) -> WindowTest:
         return WindowTest(objection, n_effective, drift, bound, noise, shift_at)
 
-    worth = min(n_effective, count_effective(series))
-    if worth < min(12.0, n / 5.0) and noise > SMALLEST_NOISE:
-        return answer(f"wanders: {n} intervals are worth only {worth:.1f} independent ones")
     critical = student_quantile(1.0 - 0.5 * _SIGNIFICANCE, degrees)
     if abs(drift) > max(NEGLIGIBLE_DRIFT, critical * error):
         return answer(f"drifts: {drift:+.1%} over the last {n} intervals")
+    worth = min(n_effective, count_effective(series))
+    if worth < min(12.0, n / 5.0) and noise > SMALLEST_NOISE:
+        return answer(f"wanders: {n} intervals are worth only {worth:.1f} independent ones")
     quarters = [float(part.mean()) for part in np.array_split(series, 4) if len(part)]
     moved = max(quarters) - min(quarters)
     if moved > NEGLIGIBLE_DRIFT and compute_wander(series) > _WANDER_CRITICAL:

@@ -1,0 +1,1 @@
+"""Simulations that hold the statistics of bench/measure against a known truth."""
