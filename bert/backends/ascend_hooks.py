@@ -42,8 +42,8 @@ def build_broadcast(variables: Sequence[tf.Variable], bridge: Bridge) -> tf.Oper
             # HCCL of CANN 20.2 takes no int64; a global step fits into 31 bits.
             travels_as = tf.int32 if dtype == tf.int64 else dtype
             value = tf.cast(variable, travels_as)
-            (received,) = bridge.hccl_ops.broadcast([value], _ROOT_RANK)
-            done.append(tf.assign(variable, tf.cast(received, dtype)).op)
+            received = bridge.hccl_ops.broadcast([value], _ROOT_RANK)
+            done.append(tf.assign(variable, tf.cast(received[0], dtype)).op)
         return tf.group(*done)
 
 

@@ -11,12 +11,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from tests.tf.graphs import small_flags
+from tests.tf.graphs import SMALL_MODEL, small_flags
 from tests.tf.test_ranks import find_free_addresses
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKES = ROOT / "tests" / "fakes" / "site"
-SCALARS = ("global_step", "loss_scale", "good_steps", "bad_steps")
 
 
 class Result(NamedTuple):
@@ -55,8 +54,17 @@ def make_devices(directory: Path, n_devices: int = 8) -> Path:
     return directory
 
 
-def ascend_flags(directory: Path, *words: str, **changes: Any) -> List[str]:
-    """Returns a command line for the Ascend backend with the small model."""
+def ascend_flags(
+    directory: Path, *words: str, model: Optional[Dict[str, Any]] = None, **changes: Any
+) -> List[str]:
+    """Returns a command line for the Ascend backend with the small model of one layer.
+
+    Args:
+        directory: where configuration, device nodes and output go.
+        *words: further command line words.
+        model: keys of the model configuration to add or replace.
+        **changes: flags to add or replace.
+    """
     common = {
         "backend": "ascend",
         "npu_device_root": str(make_devices(directory / "dev")),
@@ -64,7 +72,10 @@ def ascend_flags(directory: Path, *words: str, **changes: Any) -> List[str]:
         "iterations_per_loop": 1,
     }
     common.update(changes)
-    return [*small_flags(directory, **common), *words]
+    flags = small_flags(directory, **common)
+    values = dict(SMALL_MODEL, num_hidden_layers=1, **(model or {}))
+    (directory / "model.json").write_text(json.dumps(values), encoding="utf-8")
+    return [*flags, *words]
 
 
 def run_ranks(

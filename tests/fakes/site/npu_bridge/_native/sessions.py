@@ -38,7 +38,10 @@ def take_over():
         make(self, target, graph, config)
 
     def run_session(self, fetches, feed_dict=None, options=None, run_metadata=None):
-        for _ in range(_count_further_steps(self, fetches, run)):
+        n_further = _count_further_steps(self, fetches, run)
+        if n_further:
+            record.write("loop", n_steps=n_further + 1)
+        for _ in range(n_further):
             run(self, self.graph.get_operation_by_name("IterationOp"), feed_dict)
         return run(self, fetches, feed_dict, options, run_metadata)
 
