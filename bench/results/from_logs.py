@@ -163,6 +163,10 @@ def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
 def build_track(rank: RankLog) -> RankTrack:
     """What one rank's part of its log says, as plain records."""
     losses = rank.rows("losses")
+    full = (losses["present"] & patterns.MASKED_LM) != 0
+    if full.any():
+        # The Estimator's own hook reports the total loss of the same steps once more.
+        losses = losses[full]
     there = losses["present"]
     columns = zip(
         losses["line_number"].tolist(),

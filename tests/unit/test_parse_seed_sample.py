@@ -76,6 +76,18 @@ def test_rate_per_card_at_the_documents_batch(document):
     assert per_card == pytest.approx(exact, rel=1e-12)
 
 
+def test_estimators_own_loss_report_is_not_counted_again(capsys):
+    log = SAMPLE.parent / "tf_1_15_estimator.log"
+    assert main(["parse", str(log), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (record,) = document["ranks"]
+    steps = record["losses"]["step"]
+    assert len(set(steps)) == len(steps)
+    assert None not in record["losses"]["mlm"]
+    assert len(record["intervals"]["reason"]) == document["counts"]["step_rates"]
+    assert None not in record["intervals"]["end_step"]
+
+
 def test_table_for_people(capsys):
     assert main(["parse", str(SAMPLE)]) == 0
     out = capsys.readouterr().out
