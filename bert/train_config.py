@@ -161,9 +161,14 @@ _REFUSED = (
     ("use_fp16", True, "it rewrites graphs for GPUs; use --manual_fp16"),
 )
 
-# Values that ask for something only the Ascend backend has.
-_ASCEND_ONLY = ("over_dump", "over_dump_path", "npu_bert_job_start_file")
-_ASCEND_ONLY += ("precision_mode", "npu_option")
+# Flags that ask for something only the Ascend backend has, with what to do elsewhere.
+_ASCEND_ONLY = {
+    "over_dump": "",
+    "over_dump_path": "",
+    "npu_bert_job_start_file": "",
+    "npu_option": "",
+    "precision_mode": "; a CPU computes in the types of the graph, see --manual_fp16",
+}
 
 _AT_LEAST_ONE = (
     "max_seq_length",
@@ -245,11 +250,11 @@ def _check_refused(flags: Mapping[str, Any]) -> None:
     for name, value, reason in _REFUSED:
         if flags[name] == value:
             raise UsageError(f"--{name}={value} is refused: {reason}")
-    for name in _ASCEND_ONLY:
+    for name, remedy in _ASCEND_ONLY.items():
         if flags[name] and flags["backend"] != "ascend":
             raise UsageError(
                 f"--{name}={flags[name]} is refused: it needs --backend=ascend, not "
-                f"{flags['backend']}"
+                f"{flags['backend']}{remedy}"
             )
     if flags["optimizer_type"] not in _OPTIMIZERS:
         raise UsageError(

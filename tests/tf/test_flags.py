@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
 from bert import flags, pretrain
+from bert.backends.ascend_options import PRECISION_MODES
 from bert.backends.rank import RankEnvironment, parse_rank_environment
 from bert.errors import UsageError
 from bert.train_config import build_train_config
@@ -80,6 +82,48 @@ def test_loss_scale_values():
     assert build("--manual_fp16", "--init_loss_scale_value=8").loss_scale.initial == 8.0
 
 
+@pytest.mark.parametrize("backend", ["cpu", "ascend"])
+@pytest.mark.parametrize("precision_mode", [None, *PRECISION_MODES])
+@pytest.mark.parametrize("graph_rewriting", [False, True])
+def test_every_combination_of_precision_flags_is_valid_or_refused(
+    backend, precision_mode, graph_rewriting
+):
+    common = [f"--backend={backend}", f"--use_fp16={graph_rewriting}", "--num_warmup_steps=0"]
+    common += ["--num_train_steps=1000"]
+    if precision_mode is not None:
+        common.append(f"--precision_mode={precision_mode}")
+    environment = RankEnvironment(job_id="job")
+    for manual, heads, scale in itertools.product(
+        [None, True, False], [None, True, False], [None, -1, 0, 1024]
+    ):
+        words = list(common)
+        words += [] if manual is None else [f"--manual_fp16={manual}"]
+        words += [] if heads is None else [f"--use_fp16_cls={heads}"]
+        words += [] if scale is None else [f"--npu_bert_loss_scale={scale}"]
+        if graph_rewriting or (precision_mode is not None and backend == "cpu"):
+            with pytest.raises(UsageError, match="is refused: "):
+                build(*words, rank=environment)
+            continue
+        config = build(*words, rank=environment)
+        precision = config.precision
+        in_half = backend == "ascend" and precision_mode is None if manual is None else manual
+        assert precision.encoder == ("float16" if in_half else "float32")
+        assert precision.heads == (
+            "float16" if (in_half if heads is None else heads) else "float32"
+        )
+        lowers = backend == "ascend" and precision_mode != "must_keep_origin_dtype"
+        half = "float16" in (precision.encoder, precision.heads)
+        assert (
+            config.loss_scale.mode
+            == {
+                None: "dynamic" if half or lowers else "off",
+                -1: "off",
+                0: "dynamic",
+                1024: "static",
+            }[scale]
+        )
+
+
 def test_debug_turns_dropout_and_shuffling_off():
     config = build("--npu_bert_debug")
     assert config.bert.hidden_dropout_prob == config.bert.attention_probs_dropout_prob == 0.0
@@ -109,6 +153,11 @@ def test_debug_turns_dropout_and_shuffling_off():
         (["--horovod"], "--horovod=True is refused: ranks are averaged"),
         (["--use_fp16"], "--use_fp16=True is refused: "),
         (["--over_dump"], "--over_dump=True is refused: it needs --backend=ascend, not cpu"),
+        (
+            ["--precision_mode=allow_mix_precision"],
+            "--precision_mode=allow_mix_precision is refused: it needs --backend=ascend, not cpu; "
+            "a CPU computes in the types of the graph, see --manual_fp16",
+        ),
         (["--npu_bert_job_start_file=x.json"], "--npu_bert_job_start_file=x.json is refused"),
         (["--num_accumulation_steps=0"], "--num_accumulation_steps=0 must be at least 1"),
         (

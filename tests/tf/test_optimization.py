@@ -200,18 +200,22 @@ def test_scaled_gradients_come_back_unscaled():
         {"npu_bert_clip_by_global_norm": False},
         {"npu_bert_loss_scale": 0},
         {"npu_bert_loss_scale": 16, "manual_fp16": True},
+        {"manual_fp16": True, "use_fp16_cls": False, "optimizer_type": "lamb"},
+        {"manual_fp16": False, "use_fp16_cls": True, "num_accumulation_steps": 2},
         {"npu_bert_fused_gelu": False, "npu_gather": False},
     ],
     ids=lambda changes: "-".join(changes) or "plain",
 )
 def test_one_step_changes_every_parameter(tmp_path, changes):
     config = small_config(tmp_path, **changes)
-    features = as_tensors(small_batch(config))
+    n_rows = config.input.n_sequences_per_step
+    features = as_tensors(small_batch(small_config(tmp_path, train_batch_size=n_rows)))
     step = tf.train.create_global_step()
     spec = build_model_fn(config, small_backend(config))(features, None, "train")
     variables = tf.trainable_variables()
     slots = {v.op.name for v in tf.global_variables()}
     assert all(f"{v.op.name}/adam_{moment}" in slots for v in variables for moment in "mv")
+    assert all(v.dtype.base_dtype == tf.float32 for v in variables)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         before = session.run(variables)
