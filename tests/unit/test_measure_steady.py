@@ -82,6 +82,23 @@ def test_what_never_settles_is_not_steady_and_says_why(shape, word):
     assert word is None or word in state.reason
 
 
+def test_a_level_that_was_left_and_found_again_may_be_left_again():
+    index = np.arange(N)
+    there_and_back = np.where((index >= 50) & (index < 80), 1.2, 1.0)
+    state = detect_steady_state(_noise() * there_and_back)
+    assert state.reason == "switches between levels, the last time 40 intervals before the end"
+    early = np.where((index >= 5) & (index < 15), 1.2, 1.0)
+    assert detect_steady_state(_noise() * early).start == 15
+
+
+def test_the_latest_of_many_levels_is_not_the_steady_one():
+    levels = np.repeat([1.0, 1.2, 1.1, 1.3], 30)
+    state = detect_steady_state(_noise() * levels)
+    assert state.reason == "does not settle: 3 changes of level up to 30 before the end"
+    early = np.repeat([1.3, 1.2, 1.1, 1.0], [8, 8, 8, 96])
+    assert abs(detect_steady_state(_noise() * early).start - 24) <= 1
+
+
 def test_a_random_walk_wanders():
     steps = 0.02 * np.random.RandomState(3).standard_normal(300)
     assert detect_steady_state(np.exp(np.cumsum(steps))).start is None
