@@ -85,7 +85,7 @@ class AscendBackend(Backend):
         if release is not None:
             release()
 
-    def build_ops(self) -> Ops:
+    def build_ops(self, batch_number: Optional[tf.Tensor] = None) -> Ops:
         """Returns the device's own GELU and dropout, unless flags ask for TensorFlow's."""
         return Ops(
             gelu=self.bridge.unary_ops.gelu if self.config.fused_gelu else plain_gelu,

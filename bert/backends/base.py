@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -62,8 +62,13 @@ class Backend(abc.ABC):
         """Gives the device back, after the last use of this backend in the process."""
 
     @abc.abstractmethod
-    def build_ops(self) -> Ops:
-        """Returns the operators that the model is built from."""
+    def build_ops(self, batch_number: Optional[tf.Tensor] = None) -> Ops:
+        """Returns the operators that one pass through the model is built from.
+
+        Args:
+            batch_number: scalar int64, another one for each micro-batch of a training. A backend
+                whose dropout can be repeated makes it a function of this number.
+        """
 
     @abc.abstractmethod
     def average_gradients(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:

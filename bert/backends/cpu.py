@@ -10,9 +10,18 @@ import tensorflow.compat.v1 as tf
 from bert.backends.base import Backend
 from bert.backends.collectives import BroadcastHook, CollectiveOptimizer, run_barrier
 from bert.backends.cpu_memory import keep_freed_memory
-from bert.backends.ops import Ops, dense_gather, fused_gelu, plain_dropout, plain_gather, plain_gelu
+from bert.backends.ops import (
+    Ops,
+    dense_gather,
+    fused_gelu,
+    host_product,
+    plain_dropout,
+    plain_gather,
+    plain_gelu,
+)
 from bert.backends.peers import PeerWatch, find_gone_peer
 from bert.backends.session_config import build_local_session_config
+from bert.backends.step_dropout import StepDropout
 from bert.backends.vocabulary_loss import fused_vocabulary_loss
 from bert.errors import UnavailableError, UsageError
 from bert.optimization.loss_scale import LossScale, LossScaleOptimizer
@@ -92,13 +101,19 @@ class CpuBackend(Backend):
                 lambda: find_gone_peer(self.rank.workers, self.rank.rank_id) is not None,
             )
 
-    def build_ops(self) -> Ops:
+    def build_ops(self, batch_number: Optional[tf.Tensor] = None) -> Ops:
         """Returns operators with closed-form or dense gradients, unless flags ask for plain."""
+        dropout = plain_dropout
+        if batch_number is not None:
+            # Each rank drops other elements.
+            seed = self.config.random_seed * self.rank.rank_size + self.rank.rank_id
+            dropout = StepDropout(seed, batch_number)
         return Ops(
             gelu=fused_gelu if self.config.fused_gelu else plain_gelu,
-            dropout=plain_dropout,
+            dropout=dropout,
             gather=dense_gather if self.config.dense_gather else plain_gather,
             vocabulary_loss=fused_vocabulary_loss,
+            product=host_product,
         )
 
     def average_gradients(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:

@@ -21,6 +21,7 @@ class Ops(NamedTuple):
         dropout: (x, rate) → x with a share `rate` of elements set to 0 and the rest scaled up.
         gather: (table [V, H], ids [K] int32) → rows [K, H].
         vocabulary_loss: (x [K, H], table [V, H], bias [V], labels [K] int32) → cross entropy.
+        product: (x [K, D], kernel [D, U]) → x · kernel [K, U].
     """
 
     gelu: Callable[[tf.Tensor], tf.Tensor]
@@ -29,6 +30,7 @@ class Ops(NamedTuple):
     vocabulary_loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], VocabularyLoss] = (
         plain_vocabulary_loss
     )
+    product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.matmul
 
 
 def plain_gelu(x: tf.Tensor) -> tf.Tensor:
@@ -83,3 +85,23 @@ def dense_gather(table: tf.Tensor, ids: tf.Tensor):
         return tf.math.unsorted_segment_sum(dy, ids, n_rows), None
 
     return tf.gather(table, ids), gradient
+
+
+def host_product(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """x [K, D] · kernel [D, U], with the gradient of the kernel in its faster form.
+
+    TensorFlow's CPU kernel computes xᵀ dy a tenth to a half faster when the result is wider than
+    high. So where D > U this computes (dyᵀ x)ᵀ; the transposition of the small result is cheap.
+    """
+    if x.shape[1].value <= kernel.shape[1].value:
+        return tf.matmul(x, kernel)
+    return _narrowing_product(x, kernel)
+
+
+@tf.custom_gradient
+def _narrowing_product(x: tf.Tensor, kernel: tf.Tensor):
+    def gradient(dy: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+        d_kernel = tf.transpose(tf.matmul(dy, x, transpose_a=True))
+        return tf.matmul(dy, kernel, transpose_b=True), d_kernel
+
+    return tf.matmul(x, kernel), gradient

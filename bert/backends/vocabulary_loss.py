@@ -6,12 +6,12 @@ K = predictions, H = hidden size, V = vocabulary. Logits are Z = X Wᵀ + b [K, 
 from __future__ import annotations
 
 import math
-from typing import Any, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
 # Parts of the logits that fit a cache with room to spare, and a bound for the size of the graph.
-_PART_BYTES = 8 << 20
+_PART_BYTES = 6 << 20
 _MOST_PARTS = 16
 
 
@@ -74,12 +74,21 @@ def _build_logits(x: tf.Tensor, table: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 class _Part(NamedTuple):
-    """A part of the vocabulary: its rows of W in the type of X, E [V/n, K], maxima, sums [K]."""
+    """What one part of the vocabulary, v rows of W, adds to softmax and gradients.
+
+    Attributes:
+        rows: [v, H], the type of X.
+        exponentials: E [v, K] float32.
+        maximum: [K], the logit that E is relative to.
+        total: [K], Σ E.
+        product: rowsᵀ E [H, K], or None where it must wait for the gradient's factor.
+    """
 
     rows: tf.Tensor
     exponentials: tf.Tensor
     maximum: tf.Tensor
     total: tf.Tensor
+    product: Optional[tf.Tensor]
 
 
 @tf.custom_gradient
@@ -87,66 +96,71 @@ def _build_fused(x: tf.Tensor, table: tf.Tensor, bias: tf.Tensor, labels: tf.Ten
     n_words = table.shape[0].value
     n_parts = count_parts(x.shape[0].value, n_words)
     sizes = [n_words // n_parts + (i < n_words % n_parts) for i in range(n_parts)]
+    build_part = _build_part if x.dtype == tf.float32 else _build_narrow_part
     parts = [
-        _build_part(x, rows, biases)
+        build_part(x, rows, biases)
         for rows, biases in zip(tf.split(table, sizes), tf.split(bias, sizes))
     ]
     maxima = tf.stack([part.maximum for part in parts])  # [n, K]
     maximum = tf.reduce_max(maxima, axis=0)  # [K]
     corrections = tf.exp(maxima - maximum)  # [n, K]
     total = tf.reduce_sum(corrections * tf.stack([part.total for part in parts]), axis=0)
-    label_rows = tf.gather(table, labels)  # [K, H]
     # What the product sees of X and W: rounded to its type.
-    seen_rows = tf.cast(tf.cast(label_rows, x.dtype), tf.float32)
-    label_logits = tf.reduce_sum(tf.cast(x, tf.float32) * seen_rows, axis=1)
+    label_rows = tf.cast(tf.cast(tf.gather(table, labels), x.dtype), tf.float32)  # [K, H]
+    label_logits = tf.reduce_sum(tf.cast(x, tf.float32) * label_rows, axis=1)
     label_logits += tf.gather(bias, labels)
 
     def gradient(dy: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor, None]:
         factors = tf.unstack(corrections * (dy / total))  # n times [K]
-        dx, d_table, d_bias = _build_softmax_gradients(x, parts, factors)
-        # The one-hot's share.
+        gradients = [_build_gradients(x, part, factor) for part, factor in zip(parts, factors)]
+        dx_parts, table_parts, bias_parts = zip(*gradients)
+        # What is left is the one-hot's share.
         dy_column = tf.expand_dims(dy, 1)
         places = tf.expand_dims(labels, 1)
-        dx -= dy_column * seen_rows
-        d_table = tf.tensor_scatter_sub(d_table, places, dy_column * tf.cast(x, tf.float32))
-        d_bias = tf.tensor_scatter_sub(d_bias, places, dy)
+        dx = tf.transpose(tf.add_n(dx_parts)) - dy_column * label_rows
+        d_table = tf.tensor_scatter_sub(
+            tf.concat(table_parts, axis=0), places, dy_column * tf.cast(x, tf.float32)
+        )
+        d_bias = tf.tensor_scatter_sub(tf.reshape(tf.concat(bias_parts, axis=0), [-1]), places, dy)
         return tf.cast(dx, x.dtype), d_table, d_bias, None
 
     return maximum + tf.log(total) - label_logits, gradient
 
 
 def _build_part(x: tf.Tensor, rows: tf.Tensor, bias: tf.Tensor) -> _Part:
+    """A part in float32: columns beside W add the bias and sum up E within the two products."""
+    ones = tf.ones_like(bias)
+    wide_rows = tf.concat([rows, tf.stack([bias, ones], axis=1)], axis=1)  # [v, H + 2]
+    wide_x = tf.pad(tf.pad(x, [[0, 0], [0, 1]], constant_values=1.0), [[0, 0], [0, 1]])
+    logits = tf.matmul(wide_rows, wide_x, transpose_b=True)  # [v, K]
+    maximum = tf.reduce_max(logits, axis=0)  # [K]
+    exponentials = tf.exp(tf.nn.bias_add(logits, -maximum))
+    # It does not need dy: it runs while E is in the cache.
+    product = tf.matmul(wide_rows, exponentials, transpose_a=True)  # [H + 2, K]
+    width = rows.shape[1].value
+    return _Part(rows, exponentials, maximum, product[width + 1], product[:width])
+
+
+def _build_narrow_part(x: tf.Tensor, rows: tf.Tensor, bias: tf.Tensor) -> _Part:
+    """A part in float16: only the products are narrow; bias, maximum and sum are float32."""
     rows = tf.cast(rows, x.dtype)
-    logits = tf.cast(tf.matmul(rows, x, transpose_b=True), tf.float32)  # [V/n, K]
+    logits = tf.cast(tf.matmul(rows, x, transpose_b=True), tf.float32)  # [v, K]
     logits += tf.expand_dims(bias, 1)
     maximum = tf.reduce_max(logits, axis=0)  # [K]
     exponentials = tf.exp(tf.nn.bias_add(logits, -maximum))
-    return _Part(rows, exponentials, maximum, tf.reduce_sum(exponentials, axis=0))
+    return _Part(rows, exponentials, maximum, tf.reduce_sum(exponentials, axis=0), None)
 
 
-def _build_softmax_gradients(
-    x: tf.Tensor, parts: Sequence[_Part], factors: Sequence[tf.Tensor]
+def _build_gradients(
+    x: tf.Tensor, part: _Part, factor: tf.Tensor
 ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the gradients of X [K, H], W [V, H] and b [V] through E · factor, in float32."""
-    dx_parts: List[Any] = []
-    table_parts: List[Any] = []
-    bias_parts: List[Any] = []
-    for part, factor in zip(parts, factors):
-        if x.dtype == tf.float32:
-            # The product of W and E does not need dy: it runs while E is in the cache.
-            dx = tf.matmul(part.rows, part.exponentials, transpose_a=True) * factor  # [H, K]
-            d_rows = tf.matmul(part.exponentials, tf.expand_dims(factor, 1) * x)  # [V/n, H]
-        else:
-            # E reaches from 1 down to where float16 has nothing left; only with its factor, which
-            # holds the loss scale, is it in the range that the scale was made for.
-            d_logits = tf.cast(part.exponentials * factor, x.dtype)  # [V/n, K]
-            dx = tf.cast(tf.matmul(part.rows, d_logits, transpose_a=True), tf.float32)
-            d_rows = tf.cast(tf.matmul(d_logits, x), tf.float32)
-        dx_parts.append(dx)
-        table_parts.append(d_rows)
-        bias_parts.append(tf.matmul(part.exponentials, tf.expand_dims(factor, 1)))  # [V/n, 1]
-    return (
-        tf.transpose(tf.add_n(dx_parts)),
-        tf.concat(table_parts, axis=0),
-        tf.reshape(tf.concat(bias_parts, axis=0), [-1]),
-    )
+    """Returns what E · factor sends to Xᵀ [H, K], to W [v, H] and to b [v, 1], in float32."""
+    column = tf.expand_dims(factor, 1)
+    d_bias = tf.matmul(part.exponentials, column)
+    if part.product is not None:
+        return part.product * factor, tf.matmul(part.exponentials, column * x), d_bias
+    # E reaches from 1 down to where float16 has nothing left; only with its factor, which holds
+    # the loss scale, is it in the range that the scale was made for.
+    d_logits = tf.cast(part.exponentials * factor, x.dtype)  # [v, K]
+    dx = tf.cast(tf.matmul(part.rows, d_logits, transpose_a=True), tf.float32)
+    return dx, tf.cast(tf.matmul(d_logits, x), tf.float32), d_bias

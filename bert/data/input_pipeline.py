@@ -48,6 +48,7 @@ def build_input_fn(
     drop_remainder: bool = True,
     skip_corrupt: int = 0,
     parallel_calls: int = 2,
+    start_batch: int = 0,
 ) -> InputFn:
     """Builds the Estimator input of pre-training, after checking that the files suit it.
 
@@ -64,6 +65,8 @@ def build_input_fn(
         drop_remainder: leave out a last batch that is not full; batches then have a static B.
         skip_corrupt: number of damaged places, over all files, to leave out instead of failing.
         parallel_calls: batches decoded at once.
+        start_batch: number of batches to leave out at the start. With a seed, what follows is what
+            follows them in a run from the start; only the records of one epoch are read for that.
 
     Returns:
         input_fn(params) giving a dataset of int32 `input_ids`, `input_mask`, `segment_ids` [B, S],
@@ -94,12 +97,27 @@ def build_input_fn(
     shares = build_file_shares(files, rank, size)
     parse_batch = _build_batch_parser(seq_length, max_predictions)
 
-    def input_fn(params: Optional[Dict[str, Any]] = None) -> tf.data.Dataset:
-        dataset = _build_serialized_dataset(shares, seed, shuffle, damaged)
+    start_epoch, n_skipped = 0, start_batch * batch_size
+    if start_batch and repeat:
+        start_epoch, n_skipped = divmod(n_skipped, _count_share_records(shares, damaged))
+
+    def build_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        dataset = _build_serialized_dataset(shares, _mix(seed, epoch, 0), shuffle, damaged)
         if shuffle:
-            dataset = dataset.shuffle(SHUFFLE_RECORDS, seed=_mix(seed, 1))
+            dataset = dataset.shuffle(
+                SHUFFLE_RECORDS, seed=_mix(seed, epoch, 1), reshuffle_each_iteration=False
+            )
+        return dataset
+
+    def input_fn(params: Optional[Dict[str, Any]] = None) -> tf.data.Dataset:
         if repeat:
-            dataset = dataset.repeat()
+            # Each epoch by its number, so that a run can start with any of them.
+            epochs = tf.data.experimental.Counter(start=start_epoch)
+            dataset = epochs.flat_map(build_epoch)
+        else:
+            dataset = build_epoch(tf.constant(0, tf.int64))
+        if n_skipped:
+            dataset = dataset.skip(n_skipped)
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
         dataset = dataset.map(parse_batch, num_parallel_calls=parallel_calls)
         return dataset.prefetch(parallel_calls + 1)
@@ -138,8 +156,18 @@ def _find_damage(files: Sequence[str], tolerated: int) -> bool:
     return n_damaged > 0
 
 
+def _count_share_records(shares: Sequence[FileShare], damaged: bool) -> int:
+    """Returns the number of records in one epoch of a rank."""
+    if damaged:
+        return sum(1 for _ in _iterate_share_records(shares))
+    return sum(
+        len(range(share.share, records.count_records(share.path), share.n_shares))
+        for share in shares
+    )
+
+
 def _build_serialized_dataset(
-    shares: Sequence[FileShare], seed: Optional[int], shuffle: bool, damaged: bool
+    shares: Sequence[FileShare], seed: Optional[tf.Tensor], shuffle: bool, damaged: bool
 ) -> tf.data.Dataset:
     """Serialised records of the shares; several files at a time when shuffling."""
     if damaged:
@@ -154,7 +182,7 @@ def _build_serialized_dataset(
         )
     )
     if shuffle:
-        dataset = dataset.shuffle(len(shares), seed=_mix(seed, 0))
+        dataset = dataset.shuffle(len(shares), seed=seed, reshuffle_each_iteration=False)
     return dataset.interleave(
         _read_share, cycle_length=min(4, len(shares)) if shuffle else 1, block_length=16
     )
@@ -197,6 +225,11 @@ def _build_batch_parser(
     return parse_batch
 
 
-def _mix(seed: Optional[int], place: int) -> Optional[int]:
-    # tf.data takes two equal seeds for two equal orders; the shuffles must not follow each other.
-    return None if seed is None else (seed * 1000003 + place) % (1 << 31)
+def _mix(seed: Optional[int], epoch: tf.Tensor, place: int) -> Optional[tf.Tensor]:
+    """Returns the seed of one shuffle of one epoch, a scalar int64.
+
+    tf.data takes two equal seeds for two equal orders; the shuffles must not follow each other.
+    """
+    if seed is None:
+        return None
+    return (epoch * 2 + place + seed * 1000003) % (1 << 31)

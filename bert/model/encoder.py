@@ -64,7 +64,7 @@ def build_encoder_layer(
         # inner: [B*S, I]
         inner = dense(attended, config.intermediate_size, "dense", std, config.hidden_act, ops)
     with tf.variable_scope("output"):
-        projected = dense(inner, config.hidden_size, "dense", std)
+        projected = dense(inner, config.hidden_size, "dense", std, ops=ops)
         return layer_norm(ops.dropout(projected, hidden_dropout) + attended)
 
 

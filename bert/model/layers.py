@@ -43,7 +43,7 @@ def dense(
         name: variable scope of `kernel` [D, units] and `bias` [units].
         initializer_range: standard deviation of the kernel's initial values.
         activation: gelu, relu, tanh, linear or None.
-        ops: where GELU is taken from; needed for `gelu` only.
+        ops: where GELU and the product are taken from; needed for `gelu`.
 
     Returns:
         [K, units], the type of `x`.
@@ -53,7 +53,8 @@ def dense(
             "kernel", [x.shape[-1].value, units], normal_initializer(initializer_range)
         )
         bias = get_parameter("bias", [units], tf.zeros_initializer())
-        y = tf.nn.bias_add(tf.matmul(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
+        product = tf.matmul if ops is None else ops.product
+        y = tf.nn.bias_add(product(x, tf.cast(kernel, x.dtype)), tf.cast(bias, x.dtype))
         return apply_activation(y, activation, ops)
 
 

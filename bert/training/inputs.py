@@ -29,8 +29,13 @@ def list_files(directories: Sequence[str]) -> List[str]:
     return find_record_files(",".join(directories))
 
 
-def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
+def build_train_input(config: TrainConfig, rank: RankEnvironment, start_batch: int = 0) -> InputFn:
     """Returns this rank's endless, shuffled share of the training data.
+
+    Args:
+        config: the run.
+        rank: this process among the ranks.
+        start_batch: number of batches to leave out at the start, as they were taken already.
 
     Raises:
         DataError: if files are absent, corrupt or do not fit the model.
@@ -38,7 +43,11 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
     wanted = config.input
     if wanted.synthetic:
         return build_synthetic_input(
-            wanted, config.bert, wanted.n_sequences_per_step, config.random_seed + rank.rank_id
+            wanted,
+            config.bert,
+            wanted.n_sequences_per_step,
+            config.random_seed + rank.rank_id,
+            start_batch,
         )
     files = list_files(wanted.train_directories)
     check_vocabularies(wanted.train_directories, config.bert)
@@ -51,6 +60,7 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment) -> InputFn:
         size=rank.rank_size,
         seed=config.random_seed,
         shuffle=wanted.shuffle,
+        start_batch=start_batch,
     )
     check_record_ids(files, config.bert, wanted.max_seq_length)
     return input_fn
@@ -147,7 +157,7 @@ def build_synthetic_batch(
 
 
 def build_synthetic_input(
-    wanted: InputConfig, bert: BertConfig, batch_size: int, seed: int
+    wanted: InputConfig, bert: BertConfig, batch_size: int, seed: int, start_batch: int = 0
 ) -> InputFn:
     """Returns an endless input that costs nothing per step, to time a device without a disk."""
     random = np.random.RandomState(seed % (1 << 32))
@@ -157,6 +167,7 @@ def build_synthetic_input(
     stacked = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
     def input_fn(params: Any = None) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(stacked).repeat()
+        dataset = tf.data.Dataset.from_tensor_slices(stacked).repeat()
+        return dataset.skip(start_batch % _N_SYNTHETIC_BATCHES)
 
     return input_fn

@@ -8,10 +8,12 @@ import tensorflow.compat.v1 as tf
 
 from bert.backends.base import Backend
 from bert.backends.ops import Ops
+from bert.backends.vocabulary_loss import plain_vocabulary_loss
 from bert.model.encoder import build_bert
 from bert.model.heads import MlmOutputs, NspOutputs, build_mlm_head, build_nsp_head
 from bert.optimization.train_op import TrainStep, build_accumulating_train_step, build_train_step
 from bert.train_config import TrainConfig
+from bert.training.batch_counter import build_batch_counter, count_after
 from bert.training.checkpoints import initialize_from_checkpoint
 from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
 from bert.training.skipped_steps import SkippedStepHook
@@ -23,24 +25,29 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
     """Returns the model function of pre-training for an Estimator."""
 
     def model_fn(features: Features, labels: Any, mode: str) -> Any:
-        is_training = mode == tf.estimator.ModeKeys.TRAIN
-        ops = backend.build_ops()
-
-        def build_losses(batch: Features) -> List[tf.Tensor]:
-            mlm, nsp = build_heads(batch, config, ops, is_training)
-            return [mlm.loss, nsp.loss]
-
-        if not is_training:
-            mlm, nsp = build_heads(features, config, ops, is_training)
+        if mode != tf.estimator.ModeKeys.TRAIN:
+            # Metrics need the logits, so the form that makes them is the cheaper one.
+            ops = backend.build_ops()._replace(vocabulary_loss=plain_vocabulary_loss)
+            mlm, nsp = build_heads(features, config, ops, False)
             total_loss = _name_losses(mlm.loss, nsp.loss)[2]
             metrics = build_eval_metrics(features, mlm, nsp)
             return tf.estimator.EstimatorSpec(mode, loss=total_loss, eval_metric_ops=metrics)
 
-        if config.input.n_micro_batches > 1:
+        counter = build_batch_counter()
+        n_micro_batches = config.input.n_micro_batches
+        numbers = counter * n_micro_batches + tf.range(n_micro_batches, dtype=tf.int64)
+        features = dict(features, batch_number=numbers)
+
+        def build_losses(batch: Features) -> List[tf.Tensor]:
+            ops = backend.build_ops(tf.reshape(batch["batch_number"], []))
+            mlm, nsp = build_heads(batch, config, ops, True)
+            return [mlm.loss, nsp.loss]
+
+        if n_micro_batches > 1:
             step, losses = build_accumulating_train_step(
                 build_losses,
                 features,
-                config.input.n_micro_batches,
+                n_micro_batches,
                 config.optimizer,
                 config.loss_scale,
                 backend,
@@ -66,7 +73,10 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
         hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
         _add_summaries(config, step, mlm_loss, nsp_loss)
         return tf.estimator.EstimatorSpec(
-            mode, loss=total_loss, train_op=step.train_op, training_hooks=hooks
+            mode,
+            loss=total_loss,
+            train_op=count_after(step.train_op, counter),
+            training_hooks=hooks,
         )
 
     return model_fn

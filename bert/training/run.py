@@ -13,6 +13,7 @@ from bert.backends.rank import RankEnvironment
 from bert.errors import DataError, OutputError, TrainerError
 from bert.optimization.schedule import render_schedule_line
 from bert.train_config import TrainConfig
+from bert.training.batch_counter import StartBatchHook, read_start_batch
 from bert.training.failures import map_failure
 from bert.training.inputs import build_eval_input, build_train_input, list_files
 from bert.training.model_fn import build_model_fn
@@ -43,13 +44,16 @@ def train_and_evaluate(config: TrainConfig, rank: RankEnvironment) -> None:
 def train(config: TrainConfig, backend: Backend) -> None:
     """Trains until the global step reaches num_train_steps."""
     rank = backend.rank
-    input_fn = build_train_input(config, rank)
+    start_batch = read_start_batch(config.output_dir)
+    input_fn = build_train_input(config, rank, start_batch)
     tf.logging.info("RANK_SIZE= %d  RANK_ID= %d", rank.rank_size, rank.rank_id)
     tf.logging.info("***** Running training *****")
     tf.logging.info("  Batch size = %d", config.input.train_batch_size)
     tf.logging.info("%s", render_schedule_line(config.optimizer.schedule))
     backend.start()
-    backend.build_train_estimator(build_model_fn(config, backend)).train(input_fn)
+    # Behind the hooks of the model function, and so behind the broadcast of rank 0's variables.
+    checks = [StartBatchHook(start_batch, rank.rank_id, config.deterministic)]
+    backend.build_train_estimator(build_model_fn(config, backend)).train(input_fn, hooks=checks)
     backend.finish()
 
 

@@ -40,7 +40,7 @@ class DumpHook(tf.train.SessionRunHook):
         np.savez(self._path, **session.run(self._variables))
 
 
-def deal_out(config, rank):
+def deal_out(config, rank, start_batch=0):
     """An input of one batch, for ever: this rank's rows of the global batch."""
     wanted, n_rows = config.input, config.input.n_sequences_per_step
     # The number of rows of the whole does not depend on how many ranks share it.
