@@ -59,9 +59,7 @@ class ReferenceRandom:
 
     def shuffle(self, items: List) -> None:
         """As Random.shuffle: from the end, each with a place up to its own."""
-        for i in range(len(items) - 1, 0, -1):
-            j = self.randint(0, i)
-            items[i], items[j] = items[j], items[i]
+        self.shuffle_head(items, len(items))
 
     def shuffle_head(self, items: List, n_head: int) -> None:
         """As shuffle, but only the first `n_head` items are right afterwards.
