@@ -20,6 +20,7 @@ from bert.backends.ops import (
     plain_gelu,
 )
 from bert.backends.peers import PeerWatch, find_gone_peer
+from bert.backends.row_transpose import gather_transpose
 from bert.backends.session_config import build_local_session_config
 from bert.backends.step_dropout import StepDropout
 from bert.backends.vocabulary_loss import fused_vocabulary_loss
@@ -112,6 +113,7 @@ class CpuBackend(Backend):
             gelu=fused_gelu if self.config.fused_gelu else plain_gelu,
             dropout=dropout,
             gather=dense_gather if self.config.dense_gather else plain_gather,
+            transpose=gather_transpose,
             vocabulary_loss=fused_vocabulary_loss,
             product=host_product,
         )

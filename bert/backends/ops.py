@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -21,6 +21,7 @@ class Ops(NamedTuple):
         dropout: (x, rate) → x with a share `rate` of elements set to 0 and the rest scaled up.
         gather: (table [V, H], ids [K] int32) → rows [K, H].
         vocabulary_loss: (x [K, H], table [V, H], bias [V], labels [K] int32) → cross entropy.
+        transpose: (x, permutation of its axes that keeps the last one last) → x transposed.
         product: (x [K, D], kernel [D, U]) → x · kernel [K, U].
     """
 
@@ -30,6 +31,7 @@ class Ops(NamedTuple):
     vocabulary_loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], VocabularyLoss] = (
         plain_vocabulary_loss
     )
+    transpose: Callable[[tf.Tensor, Sequence[int]], tf.Tensor] = tf.transpose
     product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.matmul
 
 

@@ -61,7 +61,7 @@ def self_attention(
         return tf.reshape(y, [batch, length, heads, size])
 
     def split_heads(y: tf.Tensor) -> tf.Tensor:
-        return tf.transpose(y, [0, 2, 1, 3])  # [B, S, N, d] -> [B, N, S, d]
+        return ops.transpose(y, [0, 2, 1, 3])  # [B, S, N, d] -> [B, N, S, d]
 
     with tf.variable_scope("self"):
         query, key, value = project("query"), project("key"), project("value")
@@ -69,10 +69,10 @@ def self_attention(
         query = query * (1.0 / math.sqrt(size))
         scores = tf.matmul(split_heads(query), split_heads(key), transpose_b=True)  # [B, N, S, S]
         if positions is not None:
-            scores += relative_scores(query, positions)
+            scores += relative_scores(query, positions, ops)
         probabilities = ops.dropout(tf.nn.softmax(scores + mask_adder), dropout)
         context = tf.matmul(probabilities, split_heads(value))  # [B, N, S, d]
-        context = tf.transpose(context, [0, 2, 1, 3])  # [B, S, N, d]
+        context = ops.transpose(context, [0, 2, 1, 3])  # [B, S, N, d]
         if positions is not None:
-            context += relative_context(probabilities, positions)
+            context += relative_context(probabilities, positions, ops)
         return tf.reshape(context, [batch * length, heads * size])

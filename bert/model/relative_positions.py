@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from bert.backends.ops import Ops
+
 MAX_DISTANCE = 64
 
 
@@ -49,7 +51,7 @@ def build_relative_positions(length: int, size: int, dtype: tf.DType) -> tf.Tens
         return tf.gather(table, tf.constant(rows, tf.int32))
 
 
-def relative_scores(query: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+def relative_scores(query: tf.Tensor, positions: tf.Tensor, ops: Ops) -> tf.Tensor:
     """q_i · a_ij for every query and key.
 
     For one query all sequences and heads meet the same [S, d] matrix, so the products of a
@@ -58,30 +60,32 @@ def relative_scores(query: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     Args:
         query: [B, S, N, d], as the projection leaves it.
         positions: [S, S, d].
+        ops: the backend's operators.
 
     Returns:
         [B, N, S, S], the type of `query`.
     """
     batch, length, heads, size = query.shape.as_list()
-    by_place = tf.reshape(tf.transpose(query, [1, 0, 2, 3]), [length, batch * heads, size])
+    by_place = tf.reshape(ops.transpose(query, [1, 0, 2, 3]), [length, batch * heads, size])
     scores = tf.matmul(by_place, positions, transpose_b=True)  # [S, B*N, S]
-    return tf.transpose(tf.reshape(scores, [length, batch, heads, length]), [1, 2, 0, 3])
+    return ops.transpose(tf.reshape(scores, [length, batch, heads, length]), [1, 2, 0, 3])
 
 
-def relative_context(probabilities: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+def relative_context(probabilities: tf.Tensor, positions: tf.Tensor, ops: Ops) -> tf.Tensor:
     """Σ_j p_ij a_ij for every query.
 
     Args:
         probabilities: [B, N, S, S], after dropout.
         positions: [S, S, d].
+        ops: the backend's operators.
 
     Returns:
         [B, S, N, d], the type of `probabilities`.
     """
     batch, heads, length, _ = probabilities.shape.as_list()
     by_place = tf.reshape(
-        tf.transpose(probabilities, [2, 0, 1, 3]), [length, batch * heads, length]
+        ops.transpose(probabilities, [2, 0, 1, 3]), [length, batch * heads, length]
     )
     context = tf.matmul(by_place, positions)  # [S, B*N, d]
     size = positions.shape[2].value
-    return tf.transpose(tf.reshape(context, [length, batch, heads, size]), [1, 0, 2, 3])
+    return ops.transpose(tf.reshape(context, [length, batch, heads, size]), [1, 0, 2, 3])
