@@ -8,6 +8,7 @@ import types
 
 import pytest
 
+from bert.backends import ops
 from bert.backends.ascend import AscendBackend
 from bert.backends.rank import RankEnvironment
 from bert.errors import UnavailableError, UsageError
@@ -234,6 +235,17 @@ def test_the_job_file_is_handed_on(npu, monkeypatch):
 def test_what_is_refused_before_any_graph(npu, changes, message):
     with pytest.raises(UsageError, match=message):
         npu.build_estimator(**changes)
+
+
+def test_operators_of_tensorflow_if_asked_for(npu):
+    changes = {"npu_bert_fused_gelu": False, "npu_bert_npu_dropout": False, "npu_gather": False}
+    for given, wanted in ({}, False), (changes, True):
+        backend = AscendBackend(npu.build_config(**given), RankEnvironment(job_id="j"))
+        backend.check()
+        built = backend.build_ops()
+        assert (built.gelu is ops.plain_gelu) == wanted
+        assert (built.dropout is ops.plain_dropout) == wanted
+        assert (built.gather is ops.plain_gather) == wanted
 
 
 def test_the_job_id_is_missing(npu, monkeypatch):

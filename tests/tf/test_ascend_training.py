@@ -25,7 +25,7 @@ def constant_input(monkeypatch):
     """Gives every training the same batch for ever."""
     import tensorflow.compat.v1 as tf
 
-    def build(config, rank):
+    def build(config, rank, start_batch=0):
         batch = small_batch(config)
         return lambda params=None: tf.data.Dataset.from_tensors(batch).repeat()
 
@@ -59,7 +59,10 @@ def test_it_trains_like_the_cpu(npu, changes):
     wanted = train_on_cpu(npu.directory / "cpu", 4, init_checkpoint=start, **common)
     assert set(found) == set(wanted)
     assert found["global_step"] == 4
+    assert bool(npu.find("gelu")) == changes.get("npu_bert_fused_gelu", True)
     for name in wanted:
+        if "self/key/bias" in name:
+            continue  # the softmax does not depend on it: its gradient is rounding alone
         scale = np.abs(wanted[name]).max()
         np.testing.assert_allclose(
             found[name], wanted[name], rtol=1e-4, atol=1e-4 * scale + 1e-9, err_msg=name
@@ -73,16 +76,6 @@ def test_float16_with_the_operators_of_the_device(npu):
     # After the embeddings, then on attention, on its output and on the feed-forward output.
     assert len(npu.find("drop_out_do_mask")) == 4
     assert {record["keep_prob"] for record in npu.find("drop_out_do_mask")} == {0.9}
-
-
-def test_operators_of_tensorflow_if_asked_for(npu):
-    npu.train(
-        num_train_steps=1,
-        hidden_dropout_prob=0.1,
-        npu_bert_npu_dropout=False,
-        npu_bert_fused_gelu=False,
-    )
-    assert npu.find("gelu") == npu.find("drop_out_do_mask") == []
 
 
 def test_an_overflow_skips_the_step_and_two_halve_the_scale(npu, monkeypatch):
@@ -153,3 +146,23 @@ def test_evaluation_takes_every_example_one_step_per_call(npu):
     path.unlink()
     npu.train(do_train=False, do_eval=True, **common)
     assert path.read_text("utf-8") == text
+
+
+def test_an_adapter_that_tests_for_inf_and_nan_by_itself(npu, monkeypatch):
+    """Later adapters build on TensorFlow's own classes, and lose the global step on the way."""
+    from npu_bridge.estimator.npu import npu_loss_scale_manager, npu_loss_scale_optimizer
+    from tensorflow.contrib.mixed_precision.python import loss_scale_manager, loss_scale_optimizer
+
+    class LaterOptimizer(loss_scale_optimizer.LossScaleOptimizer):
+        def __init__(self, opt, loss_scale_manager, is_distributed=False):
+            super().__init__(opt, loss_scale_manager)
+
+        def apply_gradients(self, grads_and_vars, global_step=None, name=None):
+            return super().apply_gradients(grads_and_vars, None, name)
+
+    monkeypatch.setattr(npu_loss_scale_optimizer, "NPULossScaleOptimizer", LaterOptimizer)
+    for name in ("FixedLossScaleManager", "ExponentialUpdateLossScaleManager"):
+        monkeypatch.setattr(npu_loss_scale_manager, name, getattr(loss_scale_manager, name))
+    found = npu.train(num_train_steps=2, init_loss_scale_value=1024)
+    assert found["global_step"] == found["good_steps"] == 2
+    assert found["loss_scale"] == 1024.0
