@@ -109,6 +109,7 @@ OWN_FLAGS = (
     FlagSpec("intra_op_parallelism_threads", int, None, "default: the cores of this process"),
     FlagSpec("inter_op_parallelism_threads", int, None, "default: the cores of this process"),
     FlagSpec("synthetic_input", bool, False, "train on random ids in memory, without any file"),
+    FlagSpec("skip_corrupt", int, 0, "damaged records, over all files, to leave out and count"),
     FlagSpec("connect_timeout_seconds", int, 600, "longest wait for the other ranks at start"),
     FlagSpec(
         "precision_mode",

@@ -90,6 +90,7 @@ class InputConfig:
         train_directories, eval_directories: directories of TFRecords.
         train_batch_size: sequences of one micro-batch on one device.
         n_micro_batches: micro-batches per update.
+        skip_corrupt: damaged places of the files to leave out; one more ends the run.
         synthetic: random ids in memory instead of files.
         shuffle: whether training data are shuffled.
     """
@@ -103,6 +104,7 @@ class InputConfig:
     synthetic: bool = False
     shuffle: bool = True
     n_micro_batches: int = 1
+    skip_corrupt: int = 0
 
     @property
     def n_sequences_per_step(self) -> int:
@@ -188,6 +190,7 @@ _AT_LEAST_ZERO = (
     "num_warmup_steps",
     "save_checkpoints_steps",
     "save_summary_steps",
+    "skip_corrupt",
     "learning_rate",
     "weight_decay",
     "random_seed",
@@ -343,6 +346,7 @@ def _build_input(flags: Mapping[str, Any]) -> InputConfig:
         synthetic=flags["synthetic_input"],
         shuffle=not flags["npu_bert_debug"],
         n_micro_batches=flags["num_accumulation_steps"],
+        skip_corrupt=flags["skip_corrupt"],
     )
 
 

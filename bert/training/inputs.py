@@ -60,9 +60,11 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment, start_batch: i
         size=rank.rank_size,
         seed=config.random_seed,
         shuffle=wanted.shuffle,
+        skip_corrupt=wanted.skip_corrupt,
         start_batch=start_batch,
     )
-    check_record_ids(files, config.bert, wanted.max_seq_length)
+    tolerant = wanted.skip_corrupt > 0
+    check_record_ids(files, config.bert, wanted.max_seq_length, tolerant)
     return input_fn
 
 
@@ -91,8 +93,10 @@ def build_eval_input(config: TrainConfig) -> InputFn:
         shuffle=False,
         repeat=False,
         drop_remainder=False,
+        skip_corrupt=wanted.skip_corrupt,
     )
-    check_record_ids(files, config.bert, wanted.max_seq_length)
+    tolerant = wanted.skip_corrupt > 0
+    check_record_ids(files, config.bert, wanted.max_seq_length, tolerant)
 
     def fill_up(features: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         filled = {}

@@ -7,7 +7,7 @@ of other memory. So some records are looked at before the first step.
 from __future__ import annotations
 
 import itertools
-from typing import Mapping, NamedTuple, Sequence
+from typing import Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -28,13 +28,16 @@ class _Limit(NamedTuple):
     what: str
 
 
-def check_record_ids(files: Sequence[str], bert: BertConfig, seq_length: int) -> None:
+def check_record_ids(
+    files: Sequence[str], bert: BertConfig, seq_length: int, tolerant: bool = False
+) -> None:
     """Looks at the first records of some files, spread evenly over all.
 
     Args:
         files: TFRecord files with the features of pre-training.
         bert: the model.
         seq_length: S.
+        tolerant: pass over damaged records, instead of failing at them.
 
     Raises:
         DataError: if an id has no row; the message names file, feature and id.
@@ -46,7 +49,7 @@ def check_record_ids(files: Sequence[str], bert: BertConfig, seq_length: int) ->
     )
     every = -(-len(files) // _MOST_FILES)
     for path in files[::every]:
-        for payload in itertools.islice(records.iterate_records(path), _RECORDS_PER_FILE):
+        for payload in itertools.islice(_iterate_records(path, tolerant), _RECORDS_PER_FILE):
             example = parse_example(payload)
             for feature in (schema.INPUT_IDS, schema.MASKED_LM_IDS):
                 largest = _find_largest(example, feature, path)
@@ -59,6 +62,10 @@ def check_record_ids(files: Sequence[str], bert: BertConfig, seq_length: int) ->
                         f"{limit.what}, {limit.n_rows}; use the model configuration that was "
                         "made for these data"
                     )
+
+
+def _iterate_records(path: str, tolerant: bool) -> Iterator[bytes]:
+    return records.iterate_intact_records(path, []) if tolerant else records.iterate_records(path)
 
 
 def _find_largest(example: Mapping[str, Sequence[float]], feature: str, path: str) -> int:

@@ -87,6 +87,11 @@ def test_corrupt_record_is_named_and_nothing_is_lost(sweep, tmp_path, capsys):
     assert "Traceback" not in captured.err
     result = read_result(list_run_directories(tmp_path / "out")[0])
     assert (result.state, result.failure.kind) == ("failed", "data")
+    tolerant = ["--set", "trainer_options=--skip_corrupt=1", "--output", str(tmp_path / "again")]
+    assert main([*SMOKE, "--data", str(path.parent), *tolerant]) == 0
+    (again,) = list_run_directories(tmp_path / "again")
+    log = (again / "logs" / "train_0.log").read_text(encoding="utf-8")
+    assert "left out a damaged record: " in log
 
 
 def test_data_of_another_length_is_refused(sweep, tmp_path, capsys):
