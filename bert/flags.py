@@ -106,6 +106,12 @@ OWN_FLAGS = (
     FlagSpec("attention_probs_dropout_prob", float, None, "replaces the model configuration's"),
     FlagSpec("keep_checkpoint_max", int, 5, "newest checkpoints kept"),
     FlagSpec("save_summary_steps", int, 0, "steps between TensorBoard summaries; 0 writes none"),
+    FlagSpec(
+        "profile_steps",
+        str,
+        "",
+        "global steps to trace, comma separated; Chrome traces in output_dir/profile (CPU)",
+    ),
     FlagSpec("intra_op_parallelism_threads", int, None, "default: the cores of this process"),
     FlagSpec("inter_op_parallelism_threads", int, None, "default: the cores of this process"),
     FlagSpec("synthetic_input", bool, False, "train on random ids in memory, without any file"),
@@ -124,7 +130,7 @@ OWN_FLAGS = (
 ALL_FLAGS = FIELD_FLAGS + OWN_FLAGS
 
 
-def _define_flags() -> absl_flags.FlagValues:
+def _define_flags(specs: Sequence[FlagSpec]) -> absl_flags.FlagValues:
     """Returns a new set of flags; nothing is registered globally, so that tests can have many."""
     values = absl_flags.FlagValues()
     define = {
@@ -134,7 +140,7 @@ def _define_flags() -> absl_flags.FlagValues:
         bool: absl_flags.DEFINE_bool,
         list: absl_flags.DEFINE_multi_string,
     }
-    for spec in ALL_FLAGS:
+    for spec in specs:
         if isinstance(spec.kind, tuple):
             absl_flags.DEFINE_enum(
                 spec.name, spec.default, list(spec.kind), spec.help, flag_values=values
@@ -144,11 +150,12 @@ def _define_flags() -> absl_flags.FlagValues:
     return values
 
 
-def parse_flags(arguments: Sequence[str]) -> Dict[str, Any]:
+def parse_flags(arguments: Sequence[str], specs: Sequence[FlagSpec] = ALL_FLAGS) -> Dict[str, Any]:
     """Parses a command line.
 
     Args:
         arguments: the words after the program's name.
+        specs: the flags that there are.
 
     Returns:
         flag name → value, in the order of the tables, defaults included.
@@ -156,14 +163,14 @@ def parse_flags(arguments: Sequence[str]) -> Dict[str, Any]:
     Raises:
         UsageError: if a flag is unknown or ill-typed, or a word is no flag.
     """
-    values = _define_flags()
+    values = _define_flags(specs)
     try:
-        rest = values(["bert.pretrain", *map(_join_name, arguments)])[1:]
+        rest = values(["bert", *map(_join_name, arguments)])[1:]
     except absl_flags.Error as error:
         raise UsageError(f"{error}; --help lists the flags") from error
     if rest:
         raise UsageError(f"{rest[0]!r} is not a flag; --help lists the flags")
-    return {spec.name: values[spec.name].value for spec in ALL_FLAGS}
+    return {spec.name: values[spec.name].value for spec in specs}
 
 
 def _join_name(word: str) -> str:
@@ -174,10 +181,13 @@ def _join_name(word: str) -> str:
     return "--" + name.replace("-", "_") + separator + value
 
 
-def render_help() -> str:
+def render_help(
+    usage: str = "python -m bert.pretrain --bert_config_file=bert-tiny [FLAGS]",
+    specs: Sequence[FlagSpec] = ALL_FLAGS,
+) -> str:
     """Returns the text of --help."""
-    lines: List[str] = ["usage: python -m bert.pretrain --bert_config_file=bert-tiny [FLAGS]", ""]
-    for spec in ALL_FLAGS:
+    lines: List[str] = [f"usage: {usage}", ""]
+    for spec in specs:
         kind = "|".join(spec.kind) if isinstance(spec.kind, tuple) else spec.kind.__name__
         default = "" if spec.default is None else f", default {spec.default}"
         lines.append(f"  --{spec.name} ({kind}{default})")

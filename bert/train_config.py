@@ -6,12 +6,13 @@ Model, optimiser and hooks read these dataclasses; none of them reads a flag or 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 from bert.backends.ascend_config import AscendConfig, build_ascend_config
 from bert.backends.rank import RankEnvironment
 from bert.config import BertConfig, check_sequence_length, override_dropout, read_bert_config
-from bert.errors import UsageError, render_suggestion
+from bert.errors import UsageError
+from bert.flag_checks import OPTIMIZERS, check_flags, parse_steps, split_directories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,7 @@ class TrainConfig:
     save_checkpoints_steps: int
     keep_checkpoint_max: int
     save_summary_steps: int
+    profile_steps: Tuple[int, ...]
     report_loss: bool
     verbose_logging: bool
     random_seed: int
@@ -145,58 +147,6 @@ class TrainConfig:
     ascend: AscendConfig = AscendConfig()
 
 
-class _OptimizerDefaults(NamedTuple):
-    """What flags left open become; the values of the original trainer."""
-
-    epsilon: float
-    lr_power: float
-
-
-_OPTIMIZERS = {
-    "adam": _OptimizerDefaults(epsilon=1e-4, lr_power=1.0),
-    "lamb": _OptimizerDefaults(epsilon=1e-6, lr_power=0.5),
-}
-
-# Values that no backend can honour, with the reason given to the user.
-_REFUSED = (
-    ("horovod", True, "ranks are averaged by the backend itself; leave the flag out"),
-    ("use_fp16", True, "it rewrites graphs for GPUs; use --manual_fp16"),
-)
-
-# Flags that ask for something only the Ascend backend has, with what to do elsewhere.
-_ASCEND_ONLY = {
-    "over_dump": "",
-    "over_dump_path": "",
-    "npu_bert_job_start_file": "",
-    "npu_option": "",
-    "precision_mode": "; a CPU computes in the types of the graph, see --manual_fp16",
-}
-
-_AT_LEAST_ONE = (
-    "max_seq_length",
-    "train_batch_size",
-    "eval_batch_size",
-    "num_train_steps",
-    "iterations_per_loop",
-    "max_eval_steps",
-    "keep_checkpoint_max",
-    "connect_timeout_seconds",
-    "num_accumulation_steps",
-    "max_predictions_per_seq",
-    "init_loss_scale_value",
-)
-
-_AT_LEAST_ZERO = (
-    "num_warmup_steps",
-    "save_checkpoints_steps",
-    "save_summary_steps",
-    "skip_corrupt",
-    "learning_rate",
-    "weight_decay",
-    "random_seed",
-)
-
-
 def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> TrainConfig:
     """Checks flag values against each other and resolves those left open.
 
@@ -207,10 +157,7 @@ def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> Train
     Raises:
         UsageError: if a value is out of range, missing, refused, or contradicts another.
     """
-    _check_refused(flags)
-    _check_ranges(flags)
-    _check_required(flags)
-    _check_distributed(flags, rank)
+    check_flags(flags, rank)
     bert = override_dropout(
         read_bert_config(flags["bert_config_file"]),
         0.0 if flags["npu_bert_debug"] else flags["hidden_dropout_prob"],
@@ -235,6 +182,7 @@ def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> Train
         save_checkpoints_steps=flags["save_checkpoints_steps"],
         keep_checkpoint_max=flags["keep_checkpoint_max"],
         save_summary_steps=flags["save_summary_steps"],
+        profile_steps=parse_steps("profile_steps", flags["profile_steps"]),
         report_loss=flags["report_loss"],
         verbose_logging=flags["verbose_logging"],
         random_seed=flags["random_seed"],
@@ -249,96 +197,10 @@ def build_train_config(flags: Mapping[str, Any], rank: RankEnvironment) -> Train
     )
 
 
-def _check_refused(flags: Mapping[str, Any]) -> None:
-    for name, value, reason in _REFUSED:
-        if flags[name] == value:
-            raise UsageError(f"--{name}={value} is refused: {reason}")
-    for name, remedy in _ASCEND_ONLY.items():
-        if flags[name] and flags["backend"] != "ascend":
-            raise UsageError(
-                f"--{name}={flags[name]} is refused: it needs --backend=ascend, not "
-                f"{flags['backend']}{remedy}"
-            )
-    if flags["optimizer_type"] not in _OPTIMIZERS:
-        raise UsageError(
-            "--optimizer_type={!r} is refused: it is none of {}{}".format(
-                flags["optimizer_type"],
-                ", ".join(_OPTIMIZERS),
-                render_suggestion(flags["optimizer_type"].lower(), _OPTIMIZERS),
-            )
-        )
-
-
-def _check_ranges(flags: Mapping[str, Any]) -> None:
-    for name in _AT_LEAST_ONE:
-        if flags[name] < 1:
-            raise UsageError(f"--{name}={flags[name]} must be at least 1")
-    for name in (*_AT_LEAST_ZERO, "lr_power"):
-        if flags[name] is not None and not flags[name] >= 0:
-            raise UsageError(f"--{name}={flags[name]} must not be below 0")
-    for name in (
-        "display_loss_steps",
-        "intra_op_parallelism_threads",
-        "inter_op_parallelism_threads",
-    ):
-        if flags[name] is not None and flags[name] < 1:
-            raise UsageError(f"--{name}={flags[name]} must be at least 1")
-    for name in ("adam_beta1", "adam_beta2"):
-        if not 0.0 <= flags[name] < 1.0:
-            raise UsageError(f"--{name}={flags[name]} must be in [0, 1)")
-    for name in ("adam_epsilon", "clip_norm"):
-        if flags[name] is not None and not flags[name] > 0.0:
-            raise UsageError(f"--{name}={flags[name]} must be above 0")
-    if flags["max_seq_length"] < 3:
-        raise UsageError(
-            f"--max_seq_length={flags['max_seq_length']} has no room for [CLS], [SEP] and a token"
-        )
-
-
-def _check_required(flags: Mapping[str, Any]) -> None:
-    if not flags["bert_config_file"]:
-        raise UsageError("--bert_config_file is missing; give a JSON or a preset such as bert-tiny")
-    if not flags["output_dir"]:
-        raise UsageError("--output_dir is empty; name a directory for the checkpoints")
-    if not flags["do_train"] and not flags["do_eval"]:
-        raise UsageError("--do_train and --do_eval are both off; there is nothing to do")
-    if not flags["synthetic_input"]:
-        if flags["do_train"] and not _split_directories(flags["input_files_dir"]):
-            raise UsageError("--input_files_dir is missing; name directories of *.tfrecord")
-        if flags["do_eval"] and not _split_directories(flags["eval_files_dir"]):
-            raise UsageError("--eval_files_dir is missing, and --do_eval needs it")
-    n_steps, n_per_loop = flags["num_train_steps"], flags["iterations_per_loop"]
-    if flags["do_train"] and n_steps % n_per_loop:
-        raise UsageError(
-            f"--num_train_steps={n_steps} is not a multiple of --iterations_per_loop={n_per_loop}"
-        )
-    if (
-        flags["do_train"]
-        and flags["lr_crossover"] == "continuous"
-        and flags["num_warmup_steps"] >= n_steps
-    ):
-        raise UsageError(
-            f"--num_warmup_steps={flags['num_warmup_steps']} must be below "
-            f"--num_train_steps={n_steps}, or no step is left for the decay"
-        )
-
-
-def _check_distributed(flags: Mapping[str, Any], rank: RankEnvironment) -> None:
-    if flags["distributed"] is False and rank.rank_size > 1:
-        raise UsageError(
-            f"--distributed=False contradicts the environment RANK_SIZE={rank.rank_size}; every "
-            "rank would train on the same data"
-        )
-
-
-def _split_directories(text: Optional[str]) -> Tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
 def _build_input(flags: Mapping[str, Any]) -> InputConfig:
     return InputConfig(
-        train_directories=_split_directories(flags["input_files_dir"]),
-        eval_directories=_split_directories(flags["eval_files_dir"]),
+        train_directories=split_directories(flags["input_files_dir"]),
+        eval_directories=split_directories(flags["eval_files_dir"]),
         max_seq_length=flags["max_seq_length"],
         max_predictions_per_seq=flags["max_predictions_per_seq"],
         train_batch_size=flags["train_batch_size"],
@@ -351,7 +213,7 @@ def _build_input(flags: Mapping[str, Any]) -> InputConfig:
 
 
 def _build_optimizer(flags: Mapping[str, Any]) -> OptimizerConfig:
-    defaults = _OPTIMIZERS[flags["optimizer_type"]]
+    defaults = OPTIMIZERS[flags["optimizer_type"]]
     schedule = ScheduleConfig(
         learning_rate=flags["learning_rate"],
         n_warmup_steps=flags["num_warmup_steps"],
@@ -398,15 +260,3 @@ def _build_loss_scale(flags: Mapping[str, Any], precision: PrecisionConfig) -> L
     if asked == 0:
         return LossScaleConfig(mode="dynamic", initial=float(flags["init_loss_scale_value"]))
     return LossScaleConfig(mode="static", initial=float(asked))
-
-
-def describe_resolved(config: TrainConfig) -> Dict[str, Any]:
-    """Returns the values that flags left open and the run decided, for the log."""
-    return {
-        "manual_fp16": config.precision.encoder == "float16",
-        "use_fp16_cls": config.precision.heads == "float16",
-        "display_loss_steps": config.n_steps_per_loss_line,
-        "loss_scale": config.loss_scale.mode,
-        "hidden_dropout_prob": config.bert.hidden_dropout_prob,
-        "attention_probs_dropout_prob": config.bert.attention_probs_dropout_prob,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable, Dict, List, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -16,6 +17,7 @@ from bert.train_config import TrainConfig
 from bert.training.batch_counter import build_batch_counter, count_after
 from bert.training.checkpoints import initialize_from_checkpoint
 from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
+from bert.training.profiling import ProfileHook
 from bert.training.skipped_steps import SkippedStepHook
 
 Features = Dict[str, tf.Tensor]
@@ -139,6 +141,9 @@ def _build_hooks(
     # Read after the update, or lines would show the step before or after by chance.
     with tf.control_dependencies([step.train_op]):
         reached = tf.identity(tf.train.get_global_step().read_value(), name="step_reached")
+    if config.profile_steps and backend.saves:
+        directory = os.path.join(config.output_dir, "profile")
+        hooks.append(ProfileHook(config.profile_steps, directory, reached))
     if config.report_loss:
         hooks.append(
             LossLineHook(
@@ -178,13 +183,18 @@ def _add_summaries(
 ) -> None:
     if not config.save_summary_steps:
         return
-    tf.summary.scalar("masked_lm_loss", mlm_loss)
-    tf.summary.scalar("next_sentence_loss", nsp_loss)
-    tf.summary.scalar("learning_rate", step.learning_rate)
-    if step.gradient_norm is not None:
-        tf.summary.scalar("gradient_norm", step.gradient_norm)
-    if step.loss_scale is not None:
-        tf.summary.scalar("loss_scale", step.loss_scale)
+    values = {
+        "masked_lm_loss": mlm_loss,
+        "next_sentence_loss": nsp_loss,
+        "learning_rate": step.learning_rate,
+        "gradient_norm": step.gradient_norm,
+        "loss_scale": step.loss_scale,
+    }
+    for tag, value in values.items():
+        if value is not None:
+            # tf.summary.scalar would number a tag whose name a tensor of the graph has already.
+            summary = tf.raw_ops.ScalarSummary(tags=tag, values=value)
+            tf.add_to_collection(tf.GraphKeys.SUMMARIES, summary)
 
 
 def build_eval_metrics(features: Features, mlm: MlmOutputs, nsp: NspOutputs) -> Dict[str, Any]:
