@@ -10,6 +10,7 @@ from bench.logs.events import Event
 from bench.logs.reader import LogReader
 
 MAX_READ_BYTES = 4 << 20
+MAX_READS_PER_POLL = 8
 
 
 class FileTail:
@@ -80,20 +81,29 @@ class LogTail:
         self._n_restarts = 0
 
     def poll(self) -> List[Event]:
-        """Reads what is new and returns its events; returns at once if nothing is."""
+        """Reads what is new and returns its events; returns at once if nothing is.
+
+        A log that grows faster than it is read must not hold up its reader for ever, so at most
+        32 MiB are taken; the rest waits for the next call.
+        """
         found: List[Event] = []
-        while True:
+        for _ in range(MAX_READS_PER_POLL):
             data = self._file.read()
             if self._file.n_restarts > self._n_restarts:
                 self._n_restarts = self._file.n_restarts
                 self.reader.add_problem("truncated_file", self._file.path)
             if not data:
-                return found
+                break
             found.extend(self.reader.feed(data))
+        return found
 
     def close(self) -> List[Event]:
         """Reads to the end, takes what is left as the last line, and closes the file."""
-        found = self.poll()
+        found: List[Event] = []
+        n_bytes = -1
+        while self.reader.n_bytes != n_bytes:
+            n_bytes = self.reader.n_bytes
+            found.extend(self.poll())
         self._file.close()
         found.extend(self.reader.close())
         return found

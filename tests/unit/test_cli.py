@@ -303,3 +303,16 @@ def test_every_verb_has_help(capsys):
             build_parser().parse_args([verb, "--help"])
         assert ended.value.code == 0
         assert "usage: ascend-bert " + verb in capsys.readouterr().out
+
+
+def test_a_log_that_floods_does_not_outlive_the_deadline(tmp_path, capsys):
+    flood = f"{sys.executable} -c \"while True: print('y' * 1000)\""
+    started = time.monotonic()
+    code, _, err = _run(
+        capsys, "bench", "--backend", "cpu", "--cards", "1", "--trainer-command", flood,
+        "--set", "run_timeout_seconds=1", "--quiet",
+    )  # fmt: skip
+    assert code == 5
+    assert "took longer than 1 s" in err
+    # Generous: only a reader that never comes back would need more.
+    assert time.monotonic() - started < 60
