@@ -35,7 +35,7 @@ def train(tmp_path, batch, n_steps, **changes):
             return np.array(found), session.run(variables)
 
 
-@pytest.mark.parametrize(("optimizer", "scale"), [("adam", -1), ("adam", 16), ("lamb", 0)])
+@pytest.mark.parametrize(("optimizer", "scale"), [("adam", 16), ("lamb", 0)])
 def test_micro_batches_update_as_one_large_batch(tmp_path, optimizer, scale):
     common = {"optimizer_type": optimizer, "npu_bert_loss_scale": scale, "clip_norm": 0.3}
     common["npu_gather"] = scale != 0  # sparse gradients too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from bench.logs import LogReader
 from bert.training.skipped_steps import SkippedStepHook
+from tests.tf.graphs import SMALL_MODEL
 from tests.tf.test_ranks import run_ranks
 
 
@@ -58,11 +60,15 @@ def test_no_skipped_step_no_line(caplog):
 @pytest.fixture(scope="module")
 def overflow_on_rank_1(tmp_path_factory):
     """Two ranks, LAMB with two micro-batches; the second of four attempts overflows on rank 1."""
+    directory = tmp_path_factory.mktemp("overflow")
+    model = directory / "shallow.json"
+    model.write_text(json.dumps(dict(SMALL_MODEL, num_hidden_layers=1)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERFLOW", "1:2")
         return run_ranks(
-            tmp_path_factory.mktemp("overflow") / "two",
+            directory / "two",
             2,
+            bert_config_file=model,
             num_train_steps=3,
             iterations_per_loop=1,
             train_batch_size=3,
