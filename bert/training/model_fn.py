@@ -14,7 +14,7 @@ from bert.model.encoder import build_bert
 from bert.model.heads import MlmOutputs, NspOutputs, build_mlm_head, build_nsp_head
 from bert.optimization.train_op import TrainStep, build_accumulating_train_step, build_train_step
 from bert.train_config import TrainConfig
-from bert.training.batch_counter import build_batch_counter, count_after
+from bert.training.batch_counter import StartBatchHook, build_batch_counter, count_after
 from bert.training.checkpoints import initialize_from_checkpoint
 from bert.training.hooks import LossLineHook, LossScaleHook, StepRateHook, StopAtStep
 from bert.training.profiling import ProfileHook
@@ -23,8 +23,16 @@ from bert.training.skipped_steps import SkippedStepHook
 Features = Dict[str, tf.Tensor]
 
 
-def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
-    """Returns the model function of pre-training for an Estimator."""
+def build_model_fn(
+    config: TrainConfig, backend: Backend, start_batch: int = 0
+) -> Callable[..., Any]:
+    """Returns the model function of pre-training for an Estimator.
+
+    Args:
+        config: the run.
+        backend: of this rank.
+        start_batch: batch behind which this rank's training data start.
+    """
 
     def model_fn(features: Features, labels: Any, mode: str) -> Any:
         if mode != tf.estimator.ModeKeys.TRAIN:
@@ -72,7 +80,10 @@ def build_model_fn(config: TrainConfig, backend: Backend) -> Callable[..., Any]:
             # Other ranks get these values from this one, with all the rest.
             initialize_from_checkpoint(config.init_checkpoint, variables, config.output_dir)
         tf.identity(step.learning_rate, name="learning_rate")
-        hooks = _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
+        hooks = backend.build_hooks()
+        # Behind the broadcast: every hook after it may read variables when the session stands.
+        hooks.append(StartBatchHook(start_batch, backend.rank.rank_id, config.deterministic))
+        hooks += _build_hooks(config, backend, step, mlm_loss, nsp_loss, total_loss)
         _add_summaries(config, step, mlm_loss, nsp_loss)
         return tf.estimator.EstimatorSpec(
             mode,
@@ -132,12 +143,11 @@ def _build_hooks(
     nsp_loss: tf.Tensor,
     total_loss: tf.Tensor,
 ) -> List[tf.train.SessionRunHook]:
-    """Broadcast first: every hook after it may read variables when the session stands."""
-    hooks = backend.build_hooks()
-    hooks.append(StopAtStep(config.optimizer.schedule.n_train_steps))
-    hooks.append(
-        StepRateHook(config.n_steps_per_loop, config.output_dir if backend.saves else None)
-    )
+    """Returns the hooks that end training and that write lines, summaries and traces."""
+    hooks: List[tf.train.SessionRunHook] = [
+        StopAtStep(config.optimizer.schedule.n_train_steps),
+        StepRateHook(config.n_steps_per_loop, config.output_dir if backend.saves else None),
+    ]
     # Read after the update, or lines would show the step before or after by chance.
     with tf.control_dependencies([step.train_op]):
         reached = tf.identity(tf.train.get_global_step().read_value(), name="step_reached")

@@ -13,7 +13,7 @@ from bert.backends.rank import RankEnvironment
 from bert.errors import DataError, OutputError, TrainerError
 from bert.optimization.schedule import render_schedule_line
 from bert.train_config import TrainConfig
-from bert.training.batch_counter import StartBatchHook, read_start_batch
+from bert.training.batch_counter import read_start_batch
 from bert.training.failures import map_failure
 from bert.training.inputs import build_eval_input, build_train_input, list_files
 from bert.training.model_fn import build_model_fn
@@ -51,9 +51,8 @@ def train(config: TrainConfig, backend: Backend) -> None:
     tf.logging.info("  Batch size = %d", config.input.train_batch_size)
     tf.logging.info("%s", render_schedule_line(config.optimizer.schedule))
     backend.start()
-    # Behind the hooks of the model function, and so behind the broadcast of rank 0's variables.
-    checks = [StartBatchHook(start_batch, rank.rank_id, config.deterministic)]
-    backend.build_train_estimator(build_model_fn(config, backend)).train(input_fn, hooks=checks)
+    model_fn = build_model_fn(config, backend, start_batch)
+    backend.build_train_estimator(model_fn).train(input_fn)
     backend.finish()
 
 

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from bert.backends.collectives import BroadcastHook
+from bert.backends.cpu import CpuBackend
 from bert.backends.rank import RankEnvironment
 from bert.data.input_pipeline import build_input_fn
 from bert.errors import DataError, UsageError
 from bert.training import run
 from bert.training.batch_counter import StartBatchHook, build_batch_counter, read_start_batch
 from bert.training.inputs import build_train_input
-from tests.tf.graphs import small_backend, small_config, small_flags
+from bert.training.model_fn import build_model_fn
+from tests.tf.graphs import as_tensors, small_backend, small_batch, small_config, small_flags
 from tests.tf.test_input_pipeline import P, S, make_files, numbers, take
 from tests.tf.test_ranks import find_free_addresses
 from tests.tf.test_training_log import write_data
@@ -177,6 +180,17 @@ def test_a_checkpoint_of_another_trainer_is_not_gone_on_from(tmp_path):
         tf.train.Saver().save(session, str(tmp_path / "model.ckpt-0"))
     with pytest.raises(DataError, match=r"--init_checkpoint, and another --output_dir"):
         read_start_batch(str(tmp_path))
+
+
+def test_a_rank_compares_after_it_has_heard_of_rank_0(tmp_path):
+    config = small_config(tmp_path)
+    workers = ("127.0.0.1:1", "127.0.0.1:2")
+    rank = RankEnvironment(rank_id=1, rank_size=2, workers=workers)
+    tf.train.create_global_step()
+    features = as_tensors(small_batch(config))
+    spec = build_model_fn(config, CpuBackend(config, rank))(features, None, "train")
+    kinds = [type(hook) for hook in spec.training_hooks]
+    assert kinds[:2] == [BroadcastHook, StartBatchHook]
 
 
 @pytest.mark.parametrize("is_strict", [True, False])
