@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 import warnings
 from typing import List, Mapping, Optional
 
 from bert.backends.rank import parse_rank_environment
-from bert.errors import InternalError, TrainerError, render_error_line
+from bert.command import exit_process, run_command
 from bert.flags import parse_flags, render_flag_lines, render_help, wants_help
-from bert.train_config import build_train_config
+from bert.train_config import build_train_config, render_resolved_line
 
 
 def run(arguments: List[str], environ: Mapping[str, str]) -> None:
@@ -36,7 +35,7 @@ def run(arguments: List[str], environ: Mapping[str, str]) -> None:
     import tensorflow.compat.v1 as tf
 
     set_up_logging()
-    for line in render_flag_lines(flags):
+    for line in (*render_flag_lines(flags), render_resolved_line(config)):
         tf.logging.info("%s", line)
     train_and_evaluate(config, rank)
 
@@ -50,31 +49,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     # A collective that waits for a dead peer never returns to Python, so an interrupt must not
     # wait for it; checkpoints are written under temporary names and survive this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        run(words, os.environ)
-    except TrainerError as error:
-        if isinstance(error, InternalError):
-            traceback.print_exc()
-        return _report(error)
-    except Exception as error:
-        traceback.print_exc()
-        return _report(InternalError(f"{type(error).__name__}: {error}"))
-    return 0
-
-
-def _report(error: TrainerError) -> int:
-    """Writes the error's one line and returns its exit code."""
-    sys.stderr.flush()
-    os.write(sys.stderr.fileno(), (render_error_line(error) + "\n").encode("utf-8"))
-    return error.exit_code
-
-
-def _exit(code: int) -> None:
-    """Ends the process without tearing down TensorFlow's servers, which can hang or abort."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    return run_command(lambda: run(words, os.environ))
 
 
 if __name__ == "__main__":
-    _exit(main())
+    exit_process(main())

@@ -260,3 +260,18 @@ def _build_loss_scale(flags: Mapping[str, Any], precision: PrecisionConfig) -> L
     if asked == 0:
         return LossScaleConfig(mode="dynamic", initial=float(flags["init_loss_scale_value"]))
     return LossScaleConfig(mode="static", initial=float(asked))
+
+
+def render_resolved_line(config: TrainConfig) -> str:
+    """Returns the log line with the values of flags that were left open."""
+    values = {
+        "manual_fp16": config.precision.encoder == "float16",
+        "use_fp16_cls": config.precision.heads == "float16",
+        "loss_scale": config.loss_scale.mode,
+        "adam_epsilon": config.optimizer.epsilon,
+        "lr_power": config.optimizer.schedule.power,
+        "display_loss_steps": config.n_steps_per_loss_line,
+        "hidden_dropout_prob": config.bert.hidden_dropout_prob,
+        "attention_probs_dropout_prob": config.bert.attention_probs_dropout_prob,
+    }
+    return "resolved: " + ", ".join(f"{name}={value}" for name, value in values.items())

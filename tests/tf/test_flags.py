@@ -11,7 +11,7 @@ from bert import flags, pretrain
 from bert.backends.ascend_options import PRECISION_MODES
 from bert.backends.rank import RankEnvironment, parse_rank_environment
 from bert.errors import UsageError
-from bert.train_config import build_train_config
+from bert.train_config import build_train_config, render_resolved_line
 
 NEEDED = ["--bert_config_file=bert-tiny", "--input_files_dir=data", "--num_warmup_steps=10"]
 
@@ -66,6 +66,15 @@ def test_settings_that_follow_the_optimiser():
     assert (lamb.kind, lamb.epsilon, lamb.schedule.power) == ("lamb", 1e-6, 0.5)
     given = build("--optimizer_type=lamb", "--adam_epsilon=1e-3", "--lr_power=1").optimizer
     assert (given.epsilon, given.schedule.power) == (1e-3, 1.0)
+
+
+def test_the_log_tells_what_open_flags_became():
+    line = render_resolved_line(build("--optimizer_type=lamb", "--manual_fp16"))
+    assert line == (
+        "resolved: manual_fp16=True, use_fp16_cls=True, loss_scale=dynamic, adam_epsilon=1e-06, "
+        "lr_power=0.5, display_loss_steps=1000, hidden_dropout_prob=0.1, "
+        "attention_probs_dropout_prob=0.1"
+    )
 
 
 def test_an_update_takes_all_its_micro_batches():
