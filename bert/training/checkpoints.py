@@ -16,7 +16,7 @@ POSITION_TABLE = "bert/embeddings/position_embeddings"
 # BERT trainers. A new training starts without them.
 _STATE = re.compile(
     r"(^|/)(adam_[mv]|lamb_[mv]|Adam(_1)?|Momentum|accum|global_step|beta[12]_power|"
-    r"loss_scale|good_steps|bad_steps|local_step)(_\d+)?$"
+    r"loss_scale|good_steps|bad_steps|local_step|batches_taken)(_\d+)?$"
 )
 # A data file of a checkpoint, named in place of the checkpoint.
 _PART = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")

@@ -95,7 +95,7 @@ def test_other_numbers_are_refused(tmp_path, checkpoints):
 
 def test_names_are_matched_and_state_is_left_out():
     model = {"a": [2, 3], "b": [4]}
-    stored = {"a": [2, 3], "c": [1], "loss_scale": [], "a/lamb_v": [2, 3], "a/adam_m_1": [2, 3]}
+    stored = {"a": [2, 3], "c": [1], "batches_taken": [], "a/lamb_v": [2, 3], "a/adam_m_1": [2, 3]}
     assert build_assignment(model, stored, "x") == (["a"], ["b"], ["c"], 3)
     with pytest.raises(DataError, match=r"variable b has shape \[5\], the model"):
         build_assignment(model, {"a": [2, 3], "b": [5]}, "x")
