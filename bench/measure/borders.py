@@ -17,7 +17,9 @@ SEARCH_REACH = 10
 _RAMP_REACH = 30
 _MISFIT = 0.15
 _DECAYS = tuple(0.3 * 100.0 ** (index / 23.0) for index in range(24))
+# Over a short piece all ramps look alike: one that is not even in time must be clearly so.
 _EXPONENTIAL_MARGIN = 3.0
+_RATE_MARGIN = 8.0
 _WIDTH_NOISES = 0.7
 _DIFFUSE_SHARE = 0.3
 _START_GAIN = 4.0
@@ -43,30 +45,33 @@ def refine_start(raw: np.ndarray, series: np.ndarray, start: int) -> int:
     if step - low < 2 or step >= len(raw):
         return step
     t = np.arange(low, high, dtype=float)
-    # Seconds as shares of the steady time: a ramp is even in time, not in its logarithm.
-    apart = np.expm1(series[low:high] - series[step:].mean())
+    apart = series[low:high] - series[step:].mean()
     noise = max(float(np.std(series[step:])), SMALLEST_NOISE)
+    # Shares of the steady time, and of the steady rate: a ramp may be even in the one or the other.
+    time, rate = np.expm1(apart), -np.expm1(-apart)
     # No shape is exact: far from the level a misfit in proportion is allowed.
-    weights = 1.0 / (noise**2 + (_MISFIT * apart) ** 2)
+    weights = 1.0 / (noise**2 + (_MISFIT * time) ** 2)
     warm = t < step
-    before = float(weights[warm] @ apart[warm] / weights[warm].sum())
-    best_error = float(weights @ (apart - np.where(warm, before, 0.0)) ** 2)
-    best = step
+    before = float(weights[warm] @ time[warm] / weights[warm].sum())
+    best = (float(weights @ (time - np.where(warm, before, 0.0)) ** 2), step)
     for kink in np.arange(step - 3.0, step + 8.25, 0.25):
         shape = np.maximum(kink - t, 0.0)
         if shape.any():
-            error, _ = _fit_shape(apart, shape, weights)
-            if error < best_error:
-                best_error, best = error, math.ceil(kink)
+            best = min(best, (_fit_shape(time, shape, weights)[0], math.ceil(kink)))
+            best = min(best, (_fit_rate(rate, shape, noise) + _RATE_MARGIN, math.ceil(kink)))
     for decay in _DECAYS:
         shape = np.exp(-(t - step) / decay)
-        error, size = _fit_shape(apart, shape, weights)
+        error, size = _fit_shape(time, shape, weights)
         remains = math.copysign(size, size * before) / max(NEGLIGIBLE_SHIFT, noise)
-        # Over a short piece an even ramp and an exponential one look alike; it must be clearly so.
-        if remains > 1.0 and error + _EXPONENTIAL_MARGIN < best_error:
-            best_error = error + _EXPONENTIAL_MARGIN
-            best = math.ceil(step + decay * math.log(remains))
-    return min(max(best, low), high - 1)
+        if remains > 1.0:
+            border = math.ceil(step + decay * math.log(remains))
+            best = min(best, (error + _EXPONENTIAL_MARGIN, border))
+    return min(max(best[1], low), high - 1)
+
+
+def _fit_rate(rate: np.ndarray, shape: np.ndarray, noise: float) -> float:
+    """Squared error of a shape of the rate."""
+    return _fit_shape(rate, shape, 1.0 / (noise**2 + (_MISFIT * rate) ** 2))[0]
 
 
 def _fit_shape(values: np.ndarray, shape: np.ndarray, weights: np.ndarray) -> Tuple[float, float]:

@@ -86,6 +86,16 @@ def build_linear_ramp(rng: np.random.RandomState) -> Trace:
     return _build(rng, np.log1p(slope * np.clip(k - np.arange(n), 0, None)), noise, k)
 
 
+def build_rate_ramp(rng: np.random.RandomState) -> Trace:
+    """The rate, not the time, gets up evenly; then steady."""
+    n = rng.randint(60, 301)
+    noise, sd = _draw_noise(rng, n)
+    first = rng.uniform(0.3, 0.7)
+    k = rng.randint(3, int(min(n / 4.0, (1.0 - first) / (2.0 * sd))) + 4)
+    rate = first + (1.0 - first) * np.minimum(np.arange(n) / k, 1.0)
+    return _build(rng, -np.log(rate), noise, k)
+
+
 def build_exponential_ramp(rng: np.random.RandomState) -> Trace:
     """Approaches its level exponentially; steady from where less than a noise (0.5 %) is left."""
     n = rng.randint(60, 301)
@@ -194,6 +204,7 @@ STEADY_FROM: Dict[str, Builder] = {
     "steady from the start": build_stationary,
     "step": build_step,
     "linear ramp": build_linear_ramp,
+    "linear ramp of the rate": build_rate_ramp,
     "exponential ramp": build_exponential_ramp,
     "bimodal mixture": build_bimodal,
     "change of regime": build_switch,
