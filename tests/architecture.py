@@ -40,6 +40,7 @@ PRINTING_FILES = (
     "bench/cli.py",
     "bench/commands/*.py",
     "bert/pretrain.py",
+    "bert/extract_features.py",
     "bert/data/create_pretraining_data.py",
     "bert/data/inspect.py",
     "bert/data/synthetic.py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -21,11 +21,13 @@ class BertOutputs(NamedTuple):
         sequence: [B, S, H] float32, last layer.
         pooled: [B, H] float32, tanh of a dense layer on the first token.
         word_table: [V, H] variable, the word embeddings.
+        layers: [B, S, H] float32 of every layer, the last of which is `sequence`.
     """
 
     sequence: tf.Tensor
     pooled: tf.Tensor
     word_table: tf.Variable
+    layers: Tuple[tf.Tensor, ...]
 
 
 def build_encoder_layer(
@@ -109,12 +111,16 @@ def build_bert(
             positions = None
             if config.use_relative_position:
                 positions = build_relative_positions(length, config.head_size, dtype)
+            layers = []
             for index in range(config.num_hidden_layers):
                 with tf.variable_scope(f"layer_{index}"):
                     x = build_encoder_layer(x, mask_adder, config, training, ops, positions)
-        sequence = tf.reshape(tf.cast(x, tf.float32), [batch, length, width])
+                layers.append(tf.reshape(tf.cast(x, tf.float32), [batch, length, width]))
+        sequence = layers[-1]
         with tf.variable_scope("pooler"):
             first = tf.reshape(tf.slice(sequence, [0, 0, 0], [batch, 1, width]), [batch, width])
             first = tf.cast(first, tf.as_dtype(pooler_dtype))
             pooled = dense(first, width, "dense", config.initializer_range, "tanh")
-        return BertOutputs(sequence, tf.cast(pooled, tf.float32), embeddings.word_table)
+        return BertOutputs(
+            sequence, tf.cast(pooled, tf.float32), embeddings.word_table, tuple(layers)
+        )

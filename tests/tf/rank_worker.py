@@ -24,6 +24,7 @@ with warnings.catch_warnings():
 
 from bert import pretrain
 from bert.backends import cpu
+from bert.command import exit_process
 from bert.training import inputs, model_fn, run
 
 
@@ -84,4 +85,4 @@ def main():
 
 
 if __name__ == "__main__":
-    pretrain._exit(main())
+    exit_process(main())

@@ -1,0 +1,38 @@
+"""How a command of the trainer ends: one line on failure, an exit code that tells its kind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Callable
+
+from bert.errors import InternalError, TrainerError, render_error_line
+
+
+def run_command(run: Callable[[], None]) -> int:
+    """Calls `run` and returns the exit code; reports a failure on stderr."""
+    try:
+        run()
+    except TrainerError as error:
+        if isinstance(error, InternalError):
+            traceback.print_exc()
+        return _report(error)
+    except Exception as error:
+        traceback.print_exc()
+        return _report(InternalError(f"{type(error).__name__}: {error}"))
+    return 0
+
+
+def exit_process(code: int) -> None:
+    """Ends the process without tearing down TensorFlow's servers, which can hang or abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _report(error: TrainerError) -> int:
+    """Writes the error's one line and returns its exit code."""
+    sys.stderr.flush()
+    os.write(sys.stderr.fileno(), (render_error_line(error) + "\n").encode("utf-8"))
+    return error.exit_code
