@@ -16,6 +16,8 @@ import bench.commands.parse as parse_command
 import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
+DEBUG_VARIABLE = "ASCEND_BERT_DEBUG"
+
 _VERBS = (
     bench_command,
     parse_command,
@@ -44,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ascend-bert",
         description="Benchmark harness for BERT training on Ascend NPUs, and on CPU.",
         epilog="Exit codes: 0 ok, 1 regression, 2 usage, 3 no verdict, 4 trainer failed, "
-        "5 stalled, 6 infrastructure, 7 data, 8 mismatch, 128+N ended by signal N.",
+        "5 stalled, 6 infrastructure, 7 data, 8 mismatch, 70 internal, 128+N ended by signal N.",
     )
     parser.add_argument("--version", action="version", version=bench.__version__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
@@ -72,10 +74,21 @@ def main(argv: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         _print_error("interrupted")
         return 130
+    except RecursionError:
+        _print_error("the input lies in itself too deep")
+        return 2
     except BrokenPipeError:
         # The reader of our output went away, as in "| head"; keep the last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _print_error(
+            f"internal error, please report it: {type(error).__name__}: {error} "
+            f"({DEBUG_VARIABLE}=1 shows where)"
+        )
+        return BenchError.exit_code
 
 
 def _print_error(message: str) -> None:

@@ -111,6 +111,7 @@ class InterruptedRunError(BenchError):
 KINDS = {
     cls.kind: cls
     for cls in (
+        BenchError,
         UsageError,
         NoVerdictError,
         TrainerError,

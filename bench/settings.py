@@ -104,7 +104,7 @@ def _parse_bool(source: str, key: str, raw: Any) -> bool:
 
 
 def _parse_str(source: str, key: str, raw: Any) -> str:
-    if not isinstance(raw, str) or not raw:
+    if not isinstance(raw, str) or not raw or "\0" in raw:
         raise _wrong_type(source, key, "a word", raw)
     return raw
 
@@ -122,6 +122,8 @@ def _parse_ints(source: str, key: str, raw: Any) -> Tuple[int, ...]:
 
 
 def _parse_words(source: str, key: str, raw: Any) -> Tuple[str, ...]:
+    if "\0" in str(raw):
+        raise _wrong_type(source, key, "a command line", raw)
     if isinstance(raw, str):
         try:
             return tuple(shlex.split(raw))

@@ -36,10 +36,10 @@ class RunSpec:
     )
     task: str = setting("pretrain", "str", "what is trained", choices=("pretrain",))
     model: str = setting("bert-tiny", "str", "preset name or path of a BERT config JSON")
-    batch_size: int = setting(16, "int", "sequences per card and step", minimum=1)
-    seq_length: int = setting(128, "int", "tokens per sequence", minimum=8)
+    batch_size: int = setting(16, "int", "sequences per card and step", minimum=1, maximum=10**6)
+    seq_length: int = setting(128, "int", "tokens per sequence", minimum=8, maximum=65536)
     max_predictions: int = setting(20, "int", "masked positions per sequence", minimum=1)
-    steps: int = setting(100, "int", "training steps", minimum=1)
+    steps: int = setting(100, "int", "training steps", minimum=1, maximum=10**9)
     iterations_per_loop: Optional[int] = setting(
         None, "int", "steps per report, and per device loop on Ascend", minimum=1
     )
@@ -59,14 +59,19 @@ class RunSpec:
         "fp32", "str", "compute precision", choices=("fp32", "fp16", "allow_mix_precision")
     )
     save_checkpoints_steps: int = setting(0, "int", "steps between checkpoints; 0 off", minimum=0)
-    random_seed: int = setting(42, "int", "seed of weights, dropout, data order", minimum=0)
+    random_seed: int = setting(
+        42, "int", "seed of weights, dropout, data order", minimum=0, maximum=2**31 - 1
+    )
     cores_per_card: Optional[int] = setting(None, "int", "CPU cores pinned to each card", minimum=1)
     trainer_command: Tuple[str, ...] = setting((), "words", "another trainer's command line")
     trainer_options: Tuple[str, ...] = setting((), "words", "more flags for the trainer")
     trainer_python: Optional[str] = setting(None, "str", "interpreter that runs the trainer")
     rank_table: Optional[str] = setting(None, "str", "rank table file (Ascend, several cards)")
     rank_timeout_seconds: float = setting(
-        20.0, "float", "wait between TERM and KILL of a rank", minimum=0.0
+        5.0, "float", "wait between TERM and KILL of a rank", minimum=0.0
+    )
+    last_rank_timeout_seconds: float = setting(
+        120.0, "float", "wait for the other ranks once one has ended well", minimum=0.0
     )
     run_timeout_seconds: Optional[float] = setting(
         None, "float", "outer deadline of one run", minimum=1.0
@@ -88,6 +93,11 @@ class RunSpec:
     def global_batch_size(self) -> int:
         """Sequences of all cards in one step."""
         return self.batch_size * self.n_cards
+
+
+_DEEPEST = 3
+# Tags and dates of wrong form make the YAML library raise errors that are not its own.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
 
 
 def list_settings(cls: type = RunSpec, prefix: str = "") -> Dict[str, Mapping[str, Any]]:
@@ -158,7 +168,7 @@ def read_spec_file(path: Path) -> Layer:
         raise UsageError(f"cannot read spec file {source}: {error}") from error
     try:
         loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _YAML_ERRORS as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         raise UsageError(f"spec file {source}{line} is not valid YAML") from error
@@ -180,7 +190,7 @@ def parse_assignment(text: str) -> Tuple[str, Any]:
         raise UsageError(f"--set wants key=value, got {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except _YAML_ERRORS as error:
         raise UsageError(f"--set {key}: the value is not valid YAML") from error
 
 
@@ -188,8 +198,10 @@ def flatten_mapping(source: str, mapping: Mapping[Any, Any], prefix: str = "") -
     """Nested mappings to dotted keys.
 
     Raises:
-        UsageError: a key is not a string.
+        UsageError: a key is not a string, or mappings lie in each other deeper than settings do.
     """
+    if prefix.count(".") > _DEEPEST:
+        raise UsageError(f"{source}: {prefix[:40]}… lies too deep; settings are group.name")
     flat: Dict[str, Any] = {}
     for key, value in mapping.items():
         if not isinstance(key, str):

@@ -75,6 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list_settings:
         print(render_settings())
         return EXIT_OK
+    if not arguments.output:
+        raise UsageError("--output needs a directory")
+    port = arguments.metrics_port
+    if port is not None and not 0 <= port <= 65535:
+        raise UsageError(f"--metrics-port must be 0 to 65535, got {port}")
     spec = build_spec(list(_list_layers(arguments)))
     with SignalCatcher() as signals:
         sweep = open_sweep(spec, Path(arguments.output), arguments.quiet)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import List
+from typing import List, Sequence
 
 from bench.errors import EXIT_OK, DataError
 from bench.results.model import RunResult
-from bench.results.store import list_run_directories, read_results
+from bench.results.store import list_run_directories, read_result, read_results
 from bench.views.tables import FORMATS, render_report
 
 NAME = "show"
@@ -40,13 +41,28 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _read_sound(folders: Sequence[Path]) -> List[RunResult]:
+    """Reads what can be read; one damaged folder must not hide the others."""
+    results = []
+    problems = []
+    for folder in folders:
+        try:
+            results.append(read_result(folder))
+        except DataError as error:
+            problems.append(error)
+            print(f"left out: {error}", file=sys.stderr)
+    if not results:
+        raise problems[0]
+    return results
+
+
 def _select(arguments: argparse.Namespace) -> List[RunResult]:
     if arguments.runs:
         return read_results(Path(run) for run in arguments.runs)
     folders = list_run_directories(Path(arguments.output))
     if not folders:
         raise DataError(f"no results under {arguments.output}; make some with 'ascend-bert bench'")
-    results = sorted(read_results(folders), key=lambda result: result.started_at)
+    results = sorted(_read_sound(folders), key=lambda result: result.started_at)
     if arguments.all:
         return results
     last = results[-1].session.get("id")

@@ -8,6 +8,7 @@ import socket
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.devices.base import Allocation, Availability, Backend, Placement
+from bench.errors import InfrastructureError
 from bench.spec import RunSpec
 
 
@@ -79,6 +80,9 @@ def find_free_ports(count: int) -> List[int]:
 
     The ports are held together before any is released, so that none comes twice. Another process
     may still take one before the rank binds it; the rank then fails with a clear error.
+
+    Raises:
+        InfrastructureError: so many sockets cannot be had.
     """
     held = []
     try:
@@ -87,6 +91,11 @@ def find_free_ports(count: int) -> List[int]:
             held.append(sock)
             sock.bind(("127.0.0.1", 0))
         return [sock.getsockname()[1] for sock in held]
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot find {count} free ports for the ranks: {error.strerror}; "
+            "ask for fewer cards, or raise the limit of open files (ulimit -n)"
+        ) from error
     finally:
         for sock in held:
             sock.close()

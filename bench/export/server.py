@@ -50,7 +50,8 @@ class MetricsServer:
             )
         except (OSError, OverflowError) as error:
             raise PortError(
-                f"cannot serve metrics on {address}:{port}: {error}; choose another --metrics-port"
+                f"cannot serve metrics on {address}:{port}: {error}; "
+                "choose another --metrics-port or --metrics-address"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.5}, daemon=True

@@ -6,9 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Type
 
-from bench.errors import BackendUnavailableError, DataError, UsageError
+from bench.errors import (
+    BackendUnavailableError,
+    BenchError,
+    DataError,
+    InfrastructureError,
+    OutputError,
+    UsageError,
+)
 from bench.launch.trainer import TRAINER_PACKAGE, check_data_directory, find_trainer_folder
 from bench.spec import RunSpec
 
@@ -114,8 +121,14 @@ def _make_synthetic(spec: RunSpec, python: str, note: Callable[[str], None]) -> 
     if done.returncode != 0 or not words:
         problems = done.stderr.decode("utf-8", "replace").strip().splitlines()
         last = problems[-1] if problems else f"exit code {done.returncode}"
-        wrong = UsageError if done.returncode == 64 else DataError
-        raise wrong(f"the synthetic corpus could not be made: {last}")
+        wrong: Dict[int, Type[BenchError]] = {
+            64: UsageError,
+            69: InfrastructureError,
+            74: OutputError,
+        }
+        raise wrong.get(done.returncode, DataError)(
+            f"the synthetic corpus could not be made: {last}"
+        )
     directory = Path(words[-1].strip())
     check_data_directory(directory / "train")
     return directory

@@ -81,14 +81,23 @@ class RankGroup:
         """Ranks whose end has not been seen."""
         return [rank for rank in self.ranks if rank.ended_at is None]
 
-    def stop(self, note: Optional[Callable[[str], None]] = None) -> None:
-        """Ends every rank that still runs, with its children: TERM, wait, then KILL."""
+    def stop(
+        self,
+        note: Optional[Callable[[str], None]] = None,
+        is_urgent: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Ends every rank that still runs, with its children: TERM, wait, then KILL.
+
+        Args:
+            note: told which ranks had to be killed.
+            is_urgent: asked during the wait; true ends it.
+        """
         self.poll()
         for rank in self.running:
             rank.stopped_by_us = True
             _signal_group(rank, signal.SIGTERM)
         deadline = time.monotonic() + self._stop_timeout_seconds
-        while self.running and time.monotonic() < deadline:
+        while self.running and time.monotonic() < deadline and not is_urgent():
             time.sleep(_POLL_SECONDS)
             self.poll()
         for rank in self.running:

@@ -11,7 +11,8 @@ from bench.measure.figures import Measurement
 from bench.measure.intervals import STEADY, Interval, LossRecord
 
 FINAL_REPORTS = 10
-"""The loss at the end is the mean of so many last reports of each rank."""
+"""The loss at the end is the mean of so many last reports of each rank, at most; of fewer when a
+tenth of its reports are fewer, as the loss falls fast in a short run."""
 
 WINDOW = "the steady intervals of all ranks"
 NO_WINDOW = "no interval is left after the first of each rank"
@@ -93,8 +94,16 @@ def compute_weighted_quantile(
 
 def estimate_final_losses(ranks: Sequence[Sequence[LossRecord]]) -> Dict[str, Measurement]:
     """Mean of the last reports of every rank, for each of the three losses."""
-    last = [record for losses in ranks for record in losses[-FINAL_REPORTS:]]
-    window = f"the last {FINAL_REPORTS} reports of each rank"
+    last: List[LossRecord] = []
+    counts = set()
+    for losses in ranks:
+        count = max(1, min(FINAL_REPORTS, len(losses) // 10))
+        counts.add(min(count, len(losses)))
+        last.extend(losses[-count:])
+    most = max(counts, default=0)
+    window = (
+        "the last report of each rank" if most == 1 else f"the last {most} reports of each rank"
+    )
     columns: Dict[str, List[Optional[float]]] = {
         "final_mlm_loss": [record.mlm for record in last],
         "final_nsp_loss": [record.nsp for record in last],

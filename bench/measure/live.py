@@ -145,8 +145,9 @@ class LiveRun:
         """A loss line was read."""
         with self._lock:
             old = self._ranks[rank]
-            # The first report comes after step 1, or after the step that a restore started from.
-            first = old.first_step if old.first_step is not None else max(0, step - 1)
+            # The first report comes one loop after the step that the run started from.
+            before = max(0, step - self._facts.iterations_per_loop)
+            first = before if old.first_step is None else old.first_step
             finite = total is None or math.isfinite(total)
             self._ranks[rank] = replace(
                 old,

@@ -177,10 +177,10 @@ def compute_scaling_efficiency(
         throughput: card count → sequences per second of all cards, None where not measured.
 
     Returns:
-        card count → ratio, None where not measured.
+        card count → ratio, None where not measured, and for a count that has no other beside it.
     """
     measured = {n: value for n, value in throughput.items() if value}
-    if not measured:
+    if len(measured) < 2:
         return dict.fromkeys(throughput)
     base = min(measured)
     per_card = measured[base] / base

@@ -60,5 +60,5 @@ def check_enough_intervals(ranks: Sequence[Sequence[Interval]]) -> Check:
         "intervals measured",
         fewest >= MINIMUM_INTERVALS,
         f"{fewest} per rank at the least",
-        f"at least {MINIMUM_INTERVALS}",
+        f"at least {MINIMUM_INTERVALS}; raise --steps",
     )

@@ -106,7 +106,9 @@ def measure_run(
     summary.update(estimate_final_losses(losses))
     checks = (
         check_exit_codes(exit_codes),
-        check_ranks_seen([track.label for track in tracks], spec.n_cards),
+        check_ranks_seen(
+            [track.label for track in tracks if track.losses or track.rates], spec.n_cards
+        ),
         check_steps_reached([_last_step(track) for track in tracks], spec.steps),
         check_losses_finite(losses),
         check_enough_intervals(intervals),

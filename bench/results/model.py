@@ -137,6 +137,12 @@ def result_from_dict(plain: Mapping[str, Any], source: str) -> RunResult:
         parts["summary"] = {key: Measurement(**value) for key, value in parts["summary"].items()}
         parts["validity"] = tuple(Check(**check) for check in parts["validity"])
         parts["failure"] = Failure(**parts["failure"]) if parts["failure"] else None
-        return RunResult(**parts)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{source} is not a whole result: {error}") from error
+        result = RunResult(**parts)
+        # What every table needs; the whole form is the schema's business.
+        _ = (int(result.asked["cards"][0]), int(result.asked["batch_size"]), result.asked["model"])
+        _ = (result.started_at + "", result.session.get("id"), result.found.get("backend"))
+        return result
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{source} is not a whole result: {type(error).__name__} {error}"
+        ) from error

@@ -6,12 +6,19 @@ import signal
 from pathlib import Path
 from typing import Optional, Sequence
 
+from bench.launch.exec_rank import EXIT_CANNOT_EXECUTE
 from bench.launch.processes import RankProcess
 from bench.results.model import Failure
 
 _TAIL_BYTES = 64 * 1024
 
-_KIND_BY_EXIT_CODE = {64: "usage", 65: "data", 69: "infrastructure", 74: "infrastructure"}
+_KIND_BY_EXIT_CODE = {
+    64: "usage",
+    65: "data",
+    69: "infrastructure",
+    74: "infrastructure",
+    EXIT_CANNOT_EXECUTE: "infrastructure",
+}
 """The trainer's exit codes follow sysexits.h; any other one is a failure of the trainer."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import bench
 from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
 from bench.environment import Subject, collect_state, redact_words
-from bench.errors import BenchError
+from bench.errors import BenchError, OutputError
 from bench.launch.plan import LaunchPlan, build_plan
 from bench.launch.processes import RankGroup
 from bench.launch.trainer import build_trainer_argv, find_model_config, find_trainer_folder
@@ -57,12 +58,15 @@ def run_once(context: RunContext) -> RunResult:
     spec, backend = context.spec, context.backend
     iterations_per_loop = resolve_iterations_per_loop(spec, backend)
     allocation = backend.allocate(spec, context.sweep)
-    write_spec(context.run_dir, spec_to_dict(spec))
     argv = _build_argv(context, iterations_per_loop)
     result = _build_started_result(context, allocation, iterations_per_loop, argv)
-    write_result(context.run_dir, result)
-    facts = _build_facts(context, allocation, iterations_per_loop)
-    live = LiveRun(facts, backend.count_processes(spec))
+    try:
+        write_spec(context.run_dir, spec_to_dict(_resolve_spec(context, allocation)))
+        write_result(context.run_dir, result)
+    except OutputError:
+        shutil.rmtree(str(context.run_dir), ignore_errors=True)
+        raise
+    live = LiveRun(_build_facts(context, allocation, iterations_per_loop))
     context.set_live(live)
     try:
         plan = build_plan(
@@ -79,6 +83,8 @@ def run_once(context: RunContext) -> RunResult:
         failure, exit_codes = _launch_and_watch(context, plan, live)
     except BenchError as error:
         failure, exit_codes = Failure(error.kind, str(error)), {}
+    except Exception as error:  # a result must not stay "running" because of our own mistake
+        failure, exit_codes = Failure("internal", f"{type(error).__name__}: {error}"), {}
     finished = _build_final_result(context, result, failure, exit_codes)
     live.set_state(finished.state)
     context.progress.close(live.snapshot())
@@ -95,16 +101,17 @@ def _launch_and_watch(
     deadline = (
         None if spec.run_timeout_seconds is None else time.monotonic() + spec.run_timeout_seconds
     )
-    watch = Watch(plan, live)
+    first_end: Optional[float] = None
+    watch = Watch(_list_logs(context), live)
     live.set_state("compiling")
     with RankGroup(plan, spec.rank_timeout_seconds) as group:
-        for rank in group.ranks:
-            live.set_up(rank.plan.rank, True)
+        _note_up(context, live, [rank.plan.rank for rank in group.ranks], True)
         while group.running and failure is None:
             time.sleep(_POLL_SECONDS)
             ended = group.poll()
-            for rank in ended:
-                live.set_up(rank.plan.rank, False)
+            _note_up(context, live, [rank.plan.rank for rank in ended], False)
+            if ended and first_end is None:
+                first_end = time.monotonic()
             watch.poll()
             context.progress.update(live.snapshot())
             failure = diagnose_failure(ended)
@@ -115,13 +122,47 @@ def _launch_and_watch(
                 failure = Failure(
                     "stalled", f"the run took longer than {spec.run_timeout_seconds:g} s"
                 )
+            waited = 0.0 if first_end is None else time.monotonic() - first_end
+            if failure is None and group.running and waited > spec.last_rank_timeout_seconds:
+                failure = Failure(
+                    "stalled",
+                    f"rank {group.running[0].plan.rank} still ran "
+                    f"{spec.last_rank_timeout_seconds:g} s after the first rank had ended",
+                )
         if failure is not None:
             context.progress.note(f"{failure.message}; ending the other ranks")
-            group.stop(context.progress.note)
-        for rank in group.ranks:
-            live.set_up(rank.plan.rank, False)
+            group.stop(context.progress.note, lambda: context.signals.impatient)
+        _note_up(context, live, [rank.plan.rank for rank in group.ranks], False)
         watch.close()
         return failure, group.exit_codes()
+
+
+def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
+    """What to ask for to get this very run again, whatever the rest of its session was."""
+    data = context.spec.data
+    return replace(
+        context.spec,
+        backend=context.backend.name,
+        cores_per_card=allocation.cores_per_card,
+        data=None if data is None else str(Path(data).resolve()),
+    )
+
+
+def _list_logs(context: RunContext) -> List[Tuple[int, Path]]:
+    """Rank and log of every rank, whether it has a process of its own or not."""
+    allocation = context.backend.allocate(context.spec, context.sweep)
+    return [
+        (place.rank, context.run_dir / "logs" / f"train_{place.device}.log")
+        for place in allocation.placements
+    ]
+
+
+def _note_up(context: RunContext, live: LiveRun, leaders: Sequence[int], up: bool) -> None:
+    """Notes the life of processes for every rank that they stand for."""
+    n_processes = context.backend.count_processes(context.spec)
+    for leader in leaders:
+        for rank in range(leader, context.spec.n_cards, n_processes):
+            live.set_up(rank, up)
 
 
 def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to end the run cleanly."""
+"""SIGINT, SIGTERM and SIGHUP as a request to end the run cleanly."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Any, Dict, Optional
 
 from bench.errors import InterruptedRunError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SignalCatcher:
     """Remembers the first signal; what runs asks for it where it can stop cleanly.
 
-    Use as a context manager in the main thread. A second signal of the same kind raises
-    at once, for a user who does not want to wait.
+    Use as a context manager in the main thread. Nothing is raised from within a handler: an
+    exception there could hit the very code that ends the ranks.
+
+    Attributes:
+        received: number of the first signal, None before it.
+        impatient: another one came after it; what still runs is killed without waiting.
     """
 
     def __init__(self) -> None:
         self.received: Optional[int] = None
+        self.impatient = False
         self._previous: Dict[int, Any] = {}
 
     def __enter__(self) -> SignalCatcher:
@@ -43,9 +48,8 @@ class SignalCatcher:
             raise build_interruption(self.received)
 
     def _handle(self, number: int, frame: Optional[FrameType]) -> None:
-        if self.received is not None:
-            raise build_interruption(number)
-        self.received = number
+        self.impatient = self.received is not None
+        self.received = self.received or number
 
 
 def build_interruption(number: int) -> InterruptedRunError:

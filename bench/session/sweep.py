@@ -45,7 +45,7 @@ class Sweep:
         spec: what was asked, every card count.
         backend: where it runs.
         backend_reason: one line that says why there.
-        runs_directory: ``<output>/runs``.
+        output: where results go; made when the session is launched.
         session_id: identity of this command.
         quiet: no progress.
         run_directories: folders of the runs launched so far.
@@ -54,11 +54,16 @@ class Sweep:
     spec: RunSpec
     backend: Backend
     backend_reason: str
-    runs_directory: Path
+    output: Path
     session_id: str
     quiet: bool
     run_directories: List[Path] = field(default_factory=list)
     _live: Optional[LiveRun] = None
+
+    @property
+    def runs_directory(self) -> Path:
+        """Where the folders of the runs go."""
+        return self.output / "runs"
 
     def get_snapshot(self) -> Optional[RunSnapshot]:
         """State of the current run, or of the last one after its end."""
@@ -79,6 +84,7 @@ class Sweep:
         Raises:
             BenchError: something is wrong before the first launch.
         """
+        create_output_directory(self.output)
         self.note(self.backend_reason)
         data = self._prepare(signals)
         environment = collect_environment(self._build_subject(data))
@@ -159,14 +165,15 @@ def open_sweep(spec: RunSpec, output: Path, quiet: bool) -> Sweep:
     Raises:
         UsageError: unknown model, or a trainer on simulated cards.
         BackendUnavailableError: the backend is not there.
-        OutputError: the output directory cannot be written.
         DataError: the data directory is unfit.
     """
     backends = build_backends(spec.trainer_python)
     backend, reason = choose_backend(spec.backend, backends)
     if backend.simulated and spec.trainer_command:
         raise UsageError("simulated cards run no trainer: drop --trainer-command or the backend")
-    if not spec.trainer_command and not backend.simulated:
+    if backend.simulated and spec.data is not None:
+        raise UsageError("simulated cards read no data: drop --data or the backend")
+    if not spec.trainer_command and (find_trainer_folder() is not None or not backend.simulated):
         read_model_config(spec.model)
     if spec.data is not None and not backend.simulated:
         prepare_data(spec, spec.trainer_python, lambda text: None)
@@ -175,7 +182,7 @@ def open_sweep(spec: RunSpec, output: Path, quiet: bool) -> Sweep:
         spec=spec,
         backend=backend,
         backend_reason=reason,
-        runs_directory=create_output_directory(output),
+        output=output,
         session_id=build_session_id(time.time()),
         quiet=quiet,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import List, Tuple
+from pathlib import Path
+from typing import List, Sequence, Tuple
 
-from bench.launch.plan import LaunchPlan
 from bench.logs.events import CheckpointSaved, Event, LossReport, LossScale, StepRate, TrainerPrint
 from bench.logs.tail import LogTail
 from bench.measure.live import LiveRun
@@ -15,15 +15,13 @@ class Watch:
     """Tails of all rank logs of a run.
 
     Args:
-        plan: names the logs.
+        logs: rank and log of each rank.
         live: is told what they say.
     """
 
-    def __init__(self, plan: LaunchPlan, live: LiveRun) -> None:
+    def __init__(self, logs: Sequence[Tuple[int, Path]], live: LiveRun) -> None:
         self._live = live
-        self._tails: List[Tuple[int, LogTail]] = [
-            (rank.rank, LogTail(str(rank.log_path))) for rank in plan.ranks
-        ]
+        self._tails: List[Tuple[int, LogTail]] = [(rank, LogTail(str(path))) for rank, path in logs]
         self._measuring = False
 
     def poll(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -120,7 +121,16 @@ BAD_INPUT = [
     (["bench", "--backend", "cpu", "--data", "corrupt"], 7, "a.tfrecord is corrupt at byte 0"),
     (["bench", "--backend", "simulated", "--output", "file"], 6, "choose another --output"),
     (["bench", "--backend", "simulated", "--metrics-port", "PORT"], 6, "cannot serve metrics on"),
-    (["bench", "--backend", "simulated", "--metrics-port", "99999"], 6, "cannot serve metrics on"),
+    (["bench", "--backend", "simulated", "--metrics-port", "99999"], 2, "must be 0 to 65535"),
+    (["bench", "--backend", "simulated", "--model", "nosuch"], 2, "unknown model 'nosuch'"),
+    (["bench", "--backend", "simulated", "--data", "empty"], 2, "simulated cards read no data"),
+    (["bench", "--backend", "simulated", "--steps", "9" * 20], 2, "steps must be at most 1e+09"),
+    (["bench", "--backend", "simulated", "--output", ""], 2, "--output needs a directory"),
+    (["bench", "--set", "data=2020-13-45"], 2, "the value is not valid YAML"),
+    (["bench", "--set", "steps=!!int foo"], 2, "the value is not valid YAML"),
+    (["bench", "--set", "steps=" + "[" * 2000], 2, "the value is not valid YAML"),
+    (["bench", "--set", 'model="a\\0b"'], 2, "model must be a word"),
+    (["bench", "--spec", "loop.yaml"], 2, "lies too deep"),
     (["bench", "--backend", "simulated", "--trainer-command", "x"], 2, "run no trainer"),
     (["parse", "absent.log"], 7, "absent.log"),
     (["parse", "empty"], 7, "empty"),
@@ -135,6 +145,7 @@ BAD_INPUT = [
 def test_bad_input_is_one_clear_line(tmp_path, capsys, arguments, code, words):
     (tmp_path / "file").write_text("", encoding="utf-8")
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "loop.yaml").write_text("a: &a {b: *a}\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     (tmp_path / "corrupt").mkdir()
     (tmp_path / "corrupt" / "a.tfrecord").write_bytes(b"no record at all")
@@ -150,7 +161,9 @@ def test_bad_input_is_one_clear_line(tmp_path, capsys, arguments, code, words):
     assert "Traceback" not in err
     left = set(os.listdir(str(tmp_path))) - set(before)
     assert not list_run_directories(tmp_path / "results")
+    # Only what can no longer be known before the folder is made may leave an empty one.
     assert left <= {"results"}, left
+    assert code != 6 or "metrics" not in words or not left
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody may write")
@@ -316,3 +329,81 @@ def test_a_log_that_floods_does_not_outlive_the_deadline(tmp_path, capsys):
     assert "took longer than 1 s" in err
     # Generous: only a reader that never comes back would need more.
     assert time.monotonic() - started < 60
+
+
+def test_a_rank_that_never_ends_does_not_hold_up_the_run(tmp_path, capsys):
+    trainer = tmp_path / "trainer.py"
+    trainer.write_text("import sys, time\nif sys.argv[1] == '1':\n    time.sleep(600)\n")
+    code, _, err = _run(
+        capsys, "bench", "--backend", "cpu", "--cards", "2", "--trainer-command",
+        f"{sys.executable} {trainer} {{rank}}", "--set", "last_rank_timeout_seconds=0.5",
+    )  # fmt: skip
+    assert code == 5
+    assert "rank 1 still ran 0.5 s after the first rank had ended" in err
+
+
+def test_impatience_kills_at_once(tmp_path):
+    script = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('global_step = 1, total_loss = 1.0', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    (tmp_path / "trainer.py").write_text(script, encoding="utf-8")
+    arguments = ["bench", "--backend", "cpu", "--cards", "1", "--quiet"]
+    arguments += ["--trainer-command", f"{sys.executable} {tmp_path / 'trainer.py'}"]
+    arguments += ["--set", "rank_timeout_seconds=300"]
+    with _start(tmp_path, *arguments) as harness:
+        _wait_for_step(tmp_path)
+        (rank,) = psutil.Process(harness.pid).children()
+        for _ in range(3):
+            harness.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        harness.communicate(timeout=20)
+    assert harness.returncode == 143
+    assert not rank.is_running()
+
+
+def test_closed_terminal_ends_the_ranks(tmp_path):
+    with _start(tmp_path, "bench", "--backend", "simulated", "--cards", "2", *SLOW) as harness:
+        ranks = _wait_for_ranks(harness, 2)
+        harness.send_signal(signal.SIGHUP)
+        harness.communicate(timeout=20)
+    assert harness.returncode == 129
+    assert not [rank for rank in ranks if rank.is_running()]
+
+
+def test_our_own_mistake_is_a_line_and_a_failed_result(tmp_path, capsys, monkeypatch):
+    import bench.session.run
+
+    monkeypatch.setattr(bench.session.run, "build_plan", lambda *args: 1 / 0)
+    code, _, err = _run(capsys, *SIMULATED, "--cards", "1")
+    assert code == 70
+    assert err.splitlines()[-1] == "ascend-bert: error: ZeroDivisionError: division by zero"
+    (folder,) = list_run_directories(tmp_path / "results")
+    assert read_result(folder).failure.kind == "internal"
+
+
+def test_damaged_results_do_not_hide_the_others(tmp_path, capsys):
+    _run(capsys, *SIMULATED, "--cards", "1")
+    for name, text in (("a", "{"), ("b", '{"schema_version": 2}')):
+        (tmp_path / "results" / "runs" / name).mkdir()
+        (tmp_path / "results" / "runs" / name / "result.json").write_text(text, encoding="utf-8")
+    code, out, err = _run(capsys, "show", "--format", "json")
+    assert code == 0
+    assert len(json.loads(out)) == 1
+    assert err.count("left out: ") == 2
+
+
+def test_all_simulated_ranks_are_followed(tmp_path, capsys):
+    from bench.session.signals import SignalCatcher
+    from bench.session.sweep import open_sweep
+    from bench.spec import build_spec
+
+    layer = {"backend": "simulated", "cards": "40", "steps": 20}
+    sweep = open_sweep(build_spec([("test", layer)]), tmp_path / "out", quiet=True)
+    with SignalCatcher() as signals:
+        sweep.run(signals)
+    snapshot = sweep.get_snapshot()
+    assert [rank.step for rank in snapshot.ranks] == [20] * 40
+    assert {rank.steps_done for rank in snapshot.ranks} == {20}

@@ -171,8 +171,9 @@ def test_quantile_is_one_of_the_values(pairs, share):
 def test_final_loss_is_the_mean_of_the_last_reports():
     losses = [_loss(i, i, 1.0, total=float(i)) for i in range(1, 31)]
     summary = estimate_final_losses([losses, losses])
-    assert summary["final_mlm_loss"].value == pytest.approx(25.5)
-    assert summary["final_mlm_loss"].n == 20
+    assert summary["final_mlm_loss"].value == pytest.approx(29.0)
+    assert summary["final_mlm_loss"].n == 6
+    assert summary["final_mlm_loss"].window == "the last 3 reports of each rank"
     assert estimate_final_losses([[]])["final_mlm_loss"].reason == "never reported"
 
 
@@ -184,6 +185,7 @@ def test_a_loss_that_became_nan_stays_nan():
 
 
 def test_efficiency():
+    assert compute_scaling_efficiency({4: 100.0}) == {4: None}
     assert compute_scaling_efficiency({1: 100.0, 2: 180.0, 8: None}) == {1: 1.0, 2: 0.9, 8: None}
     assert compute_scaling_efficiency({2: None}) == {2: None}
     assert compute_scaling_efficiency({2: 100.0, 4: 150.0}) == {2: 1.0, 4: 0.75}

@@ -64,7 +64,7 @@ def test_command_that_does_not_exist_is_said_in_the_log(tmp_path):
     with RankGroup(LaunchPlan((absent,), tmp_path), 5) as group:
         ended = _wait(group)
     failure = diagnose_failure(ended)
-    assert failure.kind == "trainer"
+    assert failure.kind == "infrastructure"
     assert "cannot start 'no-such-trainer'" in failure.message
 
 
