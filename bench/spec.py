@@ -39,7 +39,7 @@ class RunSpec:
     batch_size: int = setting(16, "int", "sequences per card and step", minimum=1, maximum=10**6)
     seq_length: int = setting(128, "int", "tokens per sequence", minimum=8, maximum=65536)
     max_predictions: int = setting(20, "int", "masked positions per sequence", minimum=1)
-    steps: int = setting(100, "int", "training steps", minimum=1, maximum=10**9)
+    steps: int = setting(200, "int", "training steps", minimum=1, maximum=10**9)
     iterations_per_loop: Optional[int] = setting(
         None, "int", "steps per report, and per device loop on Ascend", minimum=1
     )

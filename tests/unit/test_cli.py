@@ -195,7 +195,7 @@ def test_foreign_trainer(tmp_path, capsys):
     command = f"{sys.executable} {trainer} --world={{world_size}}"
     code, out, _ = _run(
         capsys, "bench", "--backend", "cpu", "--cards", "2", "--trainer-command", command,
-        "--format", "json", "--quiet",
+        "--steps", "100", "--format", "json", "--quiet",
     )  # fmt: skip
     assert code == 0
     assert json.loads(out)[0]["steps_per_second"] == pytest.approx(5.0)

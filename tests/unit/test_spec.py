@@ -51,8 +51,8 @@ def test_later_layers_win_and_groups_merge():
         ("backend", "gpu", "backend must be one of auto, ascend, cpu, simulated, got 'gpu'"),
         ("trainer_command", "train 'x", "must be a command line with closed quotes"),
         ("max_predictions", 126, "must leave room for [CLS]"),
-        ("warmup_steps", 101, "warmup_steps (101) is larger than steps (100)"),
-        ("iterations_per_loop", 7, "steps (100) must be a multiple of iterations_per_loop (7)"),
+        ("warmup_steps", 201, "warmup_steps (201) is larger than steps (200)"),
+        ("iterations_per_loop", 7, "steps (200) must be a multiple of iterations_per_loop (7)"),
     ],
 )
 def test_bad_settings_are_named(key, value, words):
