@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -54,22 +55,28 @@ def prepare_data(
         note: told, in one line, what is being done.
 
     Returns:
-        ``train`` and ``eval`` directories and ``kind``, ``"given"`` or ``"synthetic"``.
+        ``train`` and ``eval`` directories, ``kind``, ``"given"`` or ``"synthetic"``, and
+        ``masked_token_entropy_nats`` where it is known.
 
     Raises:
         DataError: the directory is unfit.
         BackendUnavailableError: the data tools are not installed.
     """
     if spec.data is not None:
-        return _use_directory(Path(spec.data))
-    check_trainer_installed()
-    directory = _make_synthetic(spec, python or sys.executable, note)
-    return {
-        "kind": "synthetic",
-        "directory": str(directory),
-        "train": str(directory / "train"),
-        "eval": str(directory / "eval"),
-    }
+        data = _use_directory(Path(spec.data))
+    else:
+        check_trainer_installed()
+        directory = _make_synthetic(spec, python or sys.executable, note)
+        data = {
+            "kind": "synthetic",
+            "directory": str(directory),
+            "train": str(directory / "train"),
+            "eval": str(directory / "eval"),
+        }
+    entropy = read_masked_token_entropy(Path(data["directory"]))
+    if entropy is not None:
+        data["masked_token_entropy_nats"] = repr(entropy)
+    return data
 
 
 def check_trainer_installed() -> None:
@@ -83,6 +90,19 @@ def check_trainer_installed() -> None:
             f"the trainer package {TRAINER_PACKAGE!r} is not installed, so no data can be made; "
             "give a directory with --data"
         )
+
+
+def read_masked_token_entropy(directory: Path) -> Optional[float]:
+    """Entropy of the masked tokens' frequencies that our tools noted with the data.
+
+    Returns:
+        Nats; None for data without such a note.
+    """
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        return float(manifest["statistics"]["train"]["masked_token_entropy_nats"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _use_directory(directory: Path) -> Dict[str, str]:
