@@ -24,6 +24,7 @@ from bert.training.batch_counter import StartBatchHook, build_batch_counter, rea
 from bert.training.inputs import build_train_input
 from bert.training.model_fn import build_model_fn
 from tests.tf.graphs import as_tensors, small_backend, small_batch, small_config, small_flags
+from tests.tf.test_accumulation import train as train_on_batch
 from tests.tf.test_input_pipeline import P, S, make_files, numbers, take
 from tests.tf.test_ranks import find_free_addresses
 from tests.tf.test_training_log import write_data
@@ -81,6 +82,20 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, name):
     whole = read_variables(tmp_path / "output", 6)
     assert_identical(read_variables(resumed, 6), whole)
     assert (whole["batches_taken"] > 6) == (name == "skipped steps")
+
+
+def test_micro_batches_of_one_update_drop_other_elements(tmp_path):
+    # Both halves are the same sequences, so with one mask for both the mean loss would be that
+    # of a half.
+    half = small_batch(small_config(tmp_path, train_batch_size=5))
+    both = {name: np.concatenate([value, value]) for name, value in half.items()}
+    (one,), _ = train_on_batch(tmp_path, half, 1, train_batch_size=5, **DROPOUT)
+    flags = {"train_batch_size": 5, "num_accumulation_steps": 2}
+    (two,), _ = train_on_batch(tmp_path, both, 1, **flags, **DROPOUT)
+    (plain,), _ = train_on_batch(tmp_path, both, 1, **flags)
+    (plain_half,), _ = train_on_batch(tmp_path, half, 1, train_batch_size=5)
+    np.testing.assert_allclose(plain, plain_half, rtol=1e-6)
+    assert abs(two[0] - one[0]) > 1e-4
 
 
 def run_two_ranks(directory, output, **flags):
