@@ -64,8 +64,9 @@ def test_it_trains_like_the_cpu(npu, changes):
         if "self/key/bias" in name:
             continue  # the softmax does not depend on it: its gradient is rounding alone
         scale = np.abs(wanted[name]).max()
+        # Gradients are of order 1e-3 and more; what rounding leaves of a zero one is about 1e-8.
         np.testing.assert_allclose(
-            found[name], wanted[name], rtol=1e-4, atol=1e-4 * scale + 1e-9, err_msg=name
+            found[name], wanted[name], rtol=1e-4, atol=1e-4 * scale + 1e-8, err_msg=name
         )
 
 
