@@ -100,19 +100,13 @@ class RunSnapshot:
 
 
 class LiveRun:
-    """Thread-safe holder of the state of one run.
+    """Thread-safe holder of the state of one run."""
 
-    Args:
-        facts: of the run.
-        n_ranks: ranks that are followed, 0 to this number; all if None.
-    """
-
-    def __init__(self, facts: RunFacts, n_ranks: Optional[int] = None) -> None:
-        n_ranks = facts.world_size if n_ranks is None else n_ranks
+    def __init__(self, facts: RunFacts) -> None:
         self._lock = threading.Lock()
         self._facts = facts
         self._state = RUN_STATES[0]
-        self._ranks: Dict[int, RankLive] = {rank: RankLive() for rank in range(n_ranks)}
+        self._ranks: Dict[int, RankLive] = {rank: RankLive() for rank in range(facts.world_size)}
 
     def set_state(self, state: str) -> None:
         """Moves the run to a state of :data:`bench.catalogue.RUN_STATES`."""

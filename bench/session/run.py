@@ -80,7 +80,7 @@ def run_once(context: RunContext) -> RunResult:
             backend.prepare_shared(spec, allocation),
             Path.cwd(),
         )
-        failure, exit_codes = _launch_and_watch(context, plan, live)
+        failure, exit_codes = _launch_and_watch(context, allocation, plan, live)
     except BenchError as error:
         failure, exit_codes = Failure(error.kind, str(error)), {}
     except Exception as error:  # a result must not stay "running" because of our own mistake
@@ -93,7 +93,7 @@ def run_once(context: RunContext) -> RunResult:
 
 
 def _launch_and_watch(
-    context: RunContext, plan: LaunchPlan, live: LiveRun
+    context: RunContext, allocation: Allocation, plan: LaunchPlan, live: LiveRun
 ) -> Tuple[Optional[Failure], Dict[int, Optional[int]]]:
     """Runs the ranks to their end; returns why it ended badly, and the exit codes."""
     spec = context.spec
@@ -102,7 +102,7 @@ def _launch_and_watch(
         None if spec.run_timeout_seconds is None else time.monotonic() + spec.run_timeout_seconds
     )
     first_end: Optional[float] = None
-    watch = Watch(_list_logs(context), live)
+    watch = Watch(_list_logs(context.run_dir, allocation), live)
     live.set_state("compiling")
     with RankGroup(plan, spec.rank_timeout_seconds) as group:
         _note_up(context, live, [rank.plan.rank for rank in group.ranks], True)
@@ -148,11 +148,10 @@ def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
     )
 
 
-def _list_logs(context: RunContext) -> List[Tuple[int, Path]]:
+def _list_logs(run_dir: Path, allocation: Allocation) -> List[Tuple[int, Path]]:
     """Rank and log of every rank, whether it has a process of its own or not."""
-    allocation = context.backend.allocate(context.spec, context.sweep)
     return [
-        (place.rank, context.run_dir / "logs" / f"train_{place.device}.log")
+        (place.rank, run_dir / "logs" / f"train_{place.device}.log")
         for place in allocation.placements
     ]
 
