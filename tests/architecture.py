@@ -21,7 +21,7 @@ BENCH_TIERS = (
     ("errors",),
     ("catalogue",),
     ("settings", "spec_simulated", "spec"),
-    ("environment", "devices", "logs", "measure", "launch"),
+    ("environment", "devices", "logs", "measure", "launch", "telemetry"),
     ("results",),
     ("judge",),
     ("views", "export"),
