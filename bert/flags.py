@@ -203,4 +203,9 @@ def wants_help(arguments: Optional[Sequence[str]] = None) -> bool:
 
 def render_flag_lines(values: Dict[str, Any]) -> List[str]:
     """Returns the lines `name: <flag>        <value>` that open a training log."""
-    return [f"name: {name}        {value}" for name, value in values.items()]
+    return [render_flag_line(name, value) for name, value in values.items()]
+
+
+def render_flag_line(name: str, value: object) -> str:
+    """Returns the line of one flag; facts that only the run itself finds are told in this form."""
+    return f"name: {name}        {value}"

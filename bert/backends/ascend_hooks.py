@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Sequence
 import tensorflow.compat.v1 as tf
 
 from bert.backends.ascend_bridge import Bridge
+from bert.flags import render_flag_line
 
 _ROOT_RANK = 0
 
@@ -27,10 +28,13 @@ class StateBroadcastHook(tf.train.SessionRunHook):
         self._broadcast = build_broadcast(
             [v for v in tf.global_variables() if v.op.name not in trainable], self._bridge
         )
+        self._count = self._bridge.hccl_ops.allreduce(tf.ones([1]), "sum", fusion=0)
 
     def after_create_session(self, session: tf.Session, coord: Any) -> None:
-        """Runs it."""
+        """Runs it, and writes down how many ranks answered."""
         session.run(self._broadcast)
+        count = session.run(self._count)[0]
+        tf.logging.info("%s", render_flag_line("collective_group_size", int(count)))
 
 
 def build_broadcast(variables: Sequence[tf.Variable], bridge: Bridge) -> tf.Operation:

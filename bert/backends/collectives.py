@@ -15,9 +15,11 @@ from tensorflow.python.ops import collective_ops
 
 from bert.backends.rank import RankEnvironment
 from bert.errors import UnavailableError
+from bert.flags import render_flag_line
 
 _GROUP_KEY = 1
 _BARRIER_KEY = 900000
+_COUNT_KEY = 900001
 _LOOK_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
 _BROADCAST_KEYS = 500000
@@ -108,19 +110,25 @@ class BroadcastHook(tf.train.SessionRunHook):
         self._on_connected = on_connected
 
     def begin(self) -> None:
-        """Builds the operation while the graph can still change."""
+        """Builds the operations while the graph can still change."""
         self._broadcast = build_broadcast(tf.global_variables(), self._rank)
+        with tf.device(device_of(self._rank)):
+            self._count = collective_ops.all_reduce(
+                tf.ones([1]), self._rank.rank_size, _GROUP_KEY, _COUNT_KEY, "Add", "Id"
+            )
 
     def after_create_session(self, session: tf.Session, coord: Any) -> None:
         """Runs it; raises UnavailableError if the other ranks do not come in time."""
         options = tf.RunOptions(timeout_in_ms=self._timeout_seconds * 1000)
         try:
             session.run(self._broadcast, options=options)
+            count = session.run(self._count, options=options)[0]
         except tf.errors.DeadlineExceededError as error:
             raise UnavailableError(
                 f"rank {self._rank.rank_id}: the other ranks did not come within "
                 f"{self._timeout_seconds} s; see their logs, or raise --connect_timeout_seconds"
             ) from error
+        tf.logging.info("%s", render_flag_line("collective_group_size", int(count)))
         self._on_connected()
 
 

@@ -74,6 +74,16 @@ def build_file_shares(files: Sequence[str], rank: int, size: int) -> List[FileSh
     return shares
 
 
+def render_shares(shares: Sequence[FileShare]) -> str:
+    """Returns `directory/file:share/n_shares` of each, so that ranks can be held side by side."""
+    words = []
+    for path, n_shares, share in shares:
+        directory, name = os.path.split(path)
+        place = os.path.join(os.path.basename(directory), name).replace(" ", "_")
+        words.append(f"{place}:{share}/{n_shares}")
+    return " ".join(words)
+
+
 def check_first_record(
     path: str, seq_length: int, max_predictions: int, tolerant: bool = False
 ) -> None:

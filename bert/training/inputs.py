@@ -11,7 +11,9 @@ import tensorflow.compat.v1 as tf
 from bert.backends.rank import RankEnvironment
 from bert.config import BertConfig, check_vocabulary
 from bert.data.input_pipeline import build_input_fn, find_record_files
+from bert.data.record_files import build_file_shares, read_file_size_bytes, render_shares
 from bert.errors import DataError
+from bert.flags import render_flag_line
 from bert.train_config import InputConfig, TrainConfig
 from bert.training.record_ids import check_record_ids
 
@@ -65,6 +67,9 @@ def build_train_input(config: TrainConfig, rank: RankEnvironment, start_batch: i
     )
     tolerant = wanted.skip_corrupt > 0
     check_record_ids(files, config.bert, wanted.max_seq_length, tolerant)
+    full = [path for path in files if read_file_size_bytes(path) > 0]
+    shares = build_file_shares(full, rank.rank_id, rank.rank_size)
+    tf.logging.info("%s", render_flag_line("input_shares", render_shares(shares)))
     return input_fn
 
 
