@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from bench.devices import command
 
 COMMAND_TIMEOUT_SECONDS = 4.0
 _MAX_FILE_BYTES = 1 << 20
@@ -38,28 +39,10 @@ def run_command(argv: Sequence[str], timeout_seconds: float) -> str:
         AbsentFactError: not installed, failed, or too slow.
     """
     # Without optional locks "git status" writes nothing into the checkout that it looks at.
-    environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    name = os.path.basename(argv[0])
-    try:
-        done = subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_seconds,
-            env=environment,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise AbsentFactError(f"{name} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise AbsentFactError(f"{name} took longer than {timeout_seconds:g} s") from error
-    except (OSError, ValueError) as error:
-        raise AbsentFactError(f"{name} does not run: {error}") from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        last = f": {said[0][:200]}" if said else ""
-        raise AbsentFactError(f"{name} exited with {done.returncode}{last}")
-    return done.stdout.decode("utf-8", "replace")
+    answer = command.run_command(argv, timeout_seconds, {"GIT_OPTIONAL_LOCKS": "0"})
+    if answer.reason is not None:
+        raise AbsentFactError(answer.reason)
+    return answer.output
 
 
 @dataclass(frozen=True)
