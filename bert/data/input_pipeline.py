@@ -9,7 +9,7 @@ Shapes: B = batch size, S = sequence length, P = predictions per sequence.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import tensorflow as tf
 
@@ -26,7 +26,7 @@ from bert.data.records import CorruptRecordError
 from bert.data.schema import PRETRAINING_FEATURES
 from bert.errors import DataError, UsageError
 
-__all__ = ["build_input_fn", "find_corruption", "find_record_files"]
+__all__ = ["build_input_fn", "build_share_input_fn", "find_corruption", "find_record_files"]
 
 InputFn = Callable[[Dict[str, Any]], tf.data.Dataset]
 
@@ -94,9 +94,53 @@ def build_input_fn(
     # Every rank checks every rank, so that all stop with the same message and none waits.
     for every_rank in range(size):
         check_share_holds_records(files, every_rank, size)
-    shares = build_file_shares(files, rank, size)
-    parse_batch = _build_batch_parser(seq_length, max_predictions)
+    lengths = {
+        feature.name: feature.length(seq_length, max_predictions)
+        for feature in PRETRAINING_FEATURES
+    }
+    float_names = [feature.name for feature in PRETRAINING_FEATURES if feature.is_float]
+    return build_share_input_fn(
+        build_file_shares(files, rank, size),
+        batch_size,
+        lengths,
+        float_names,
+        seed=seed,
+        shuffle=shuffle,
+        repeat=repeat,
+        drop_remainder=drop_remainder,
+        damaged=damaged,
+        parallel_calls=parallel_calls,
+        start_batch=start_batch,
+    )
 
+
+def build_share_input_fn(
+    shares: Sequence[FileShare],
+    batch_size: int,
+    lengths: Mapping[str, int],
+    float_names: Sequence[str] = (),
+    seed: Optional[int] = None,
+    shuffle: bool = True,
+    repeat: bool = True,
+    drop_remainder: bool = True,
+    damaged: bool = False,
+    parallel_calls: int = 2,
+    start_batch: int = 0,
+) -> InputFn:
+    """Builds an Estimator input of records with any features, without looking at the files.
+
+    Args:
+        shares: what this rank reads.
+        batch_size: B, per rank.
+        lengths: feature name → number of values M in each record.
+        float_names: features that are float32; all others are int32.
+        damaged: whether damaged records are to be left out.
+        seed, shuffle, repeat, drop_remainder, parallel_calls, start_batch: as in `build_input_fn`.
+
+    Returns:
+        input_fn(params) giving a dataset of features [B, M].
+    """
+    parse_batch = _build_batch_parser(lengths, float_names)
     start_epoch, n_skipped = 0, start_batch * batch_size
     if start_batch and repeat:
         start_epoch, n_skipped = divmod(n_skipped, _count_share_records(shares, damaged))
@@ -201,17 +245,11 @@ def _iterate_share_records(shares: Sequence[FileShare]):
 
 
 def _build_batch_parser(
-    seq_length: int, max_predictions: int
+    lengths: Mapping[str, int], float_names: Sequence[str]
 ) -> Callable[[tf.Tensor], Dict[str, tf.Tensor]]:
-    shapes: Dict[str, Tuple[int, tf.DType]] = {
-        feature.name: (
-            feature.length(seq_length, max_predictions),
-            tf.float32 if feature.is_float else tf.int64,
-        )
-        for feature in PRETRAINING_FEATURES
-    }
     specification = {
-        name: tf.io.FixedLenFeature([length], dtype) for name, (length, dtype) in shapes.items()
+        name: tf.io.FixedLenFeature([length], tf.float32 if name in float_names else tf.int64)
+        for name, length in lengths.items()
     }
 
     def parse_batch(serialized: tf.Tensor) -> Dict[str, tf.Tensor]:
