@@ -1,16 +1,13 @@
-"""Every metric once: key, unit, direction, help, digits and Prometheus series.
+"""Every metric once: key, unit, direction, help and digits.
 
 Tables, the exporter, the gate and the README all read this table, so that a metric is named,
-rounded and judged in one way. Prometheus names follow the conventions of the Prometheus project:
-base units, unit as suffix, ``_total`` for counters only, one prefix.
+rounded and judged in one way. ``bench.series`` has the Prometheus series.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
-
-PREFIX = "ascend_bert_"
 
 HIGHER = "higher"
 LOWER = "lower"
@@ -37,23 +34,6 @@ class Metric:
     help: str
     digits: int = 4
     gated: bool = False
-
-
-@dataclass(frozen=True)
-class Series:
-    """A Prometheus series.
-
-    Attributes:
-        name: full name, prefix included.
-        type: ``"gauge"`` or ``"counter"``; a counter's name ends in ``_total``.
-        labels: label names, in order.
-        help: the HELP text.
-    """
-
-    name: str
-    type: str
-    labels: Tuple[str, ...]
-    help: str
 
 
 RESULT_METRICS: Tuple[Metric, ...] = (
@@ -109,6 +89,74 @@ RESULT_METRICS: Tuple[Metric, ...] = (
         "95th percentile of step time over the measured intervals of all ranks.",
     ),
     Metric(
+        "step_time_p99_seconds",
+        "step p99 [ms]",
+        "s",
+        LOWER,
+        "99th percentile of step time; from 100 intervals on.",
+    ),
+    Metric(
+        "straggler_index",
+        "straggler index",
+        "1",
+        LOWER,
+        "Step time of the slowest rank over that of the median rank; 1 when all are alike.",
+    ),
+    Metric(
+        "time_to_first_step_seconds",
+        "first step [s]",
+        "s",
+        LOWER,
+        "From the first line of the log to the end of the first step, graph compile included.",
+        digits=3,
+    ),
+    Metric(
+        "checkpoint_overhead_seconds",
+        "checkpoint [s]",
+        "s",
+        LOWER,
+        "Mean time that an interval with a checkpoint takes beyond that of its steps.",
+        digits=3,
+    ),
+    Metric(
+        "checkpoint_overhead_ratio",
+        "checkpoint share",
+        "1",
+        LOWER,
+        "Time that checkpoints take beyond that of the steps, over the time of all intervals.",
+        digits=3,
+    ),
+    Metric(
+        "skipped_steps_ratio",
+        "skipped",
+        "1",
+        LOWER,
+        "Share of reports that tell of an update skipped for overflow.",
+        digits=3,
+    ),
+    Metric(
+        "model_flops_per_second_per_card",
+        "model FLOP/s/card",
+        "1/s",
+        HIGHER,
+        "FLOPs that the model needs for a sequence times sequences/s/card.",
+    ),
+    Metric(
+        "model_flops_utilisation_ratio",
+        "MFU",
+        "1",
+        HIGHER,
+        "Model FLOP/s of a card over its published peak.",
+        digits=3,
+    ),
+    Metric(
+        "sequences_per_joule",
+        "sequences/J",
+        "1/J",
+        HIGHER,
+        "sequences/s over the mean power of all cards in the measured window.",
+    ),
+    Metric(
         "final_mlm_loss",
         "MLM loss",
         "nat",
@@ -141,70 +189,3 @@ RUN_STATES: Tuple[str, ...] = (
     "failed",
 )
 """States a run passes through, in order; the last two are final."""
-
-
-def _series(name: str, kind: str, labels: Tuple[str, ...], text: str) -> Series:
-    return Series(PREFIX + name, kind, labels, text)
-
-
-_RANK = ("rank",)
-
-LIVE_SERIES: Tuple[Series, ...] = (
-    _series(
-        "run_info",
-        "gauge",
-        ("run_id", "model", "backend", "simulated", "precision", "task", "version"),
-        "Facts of the run; always 1.",
-    ),
-    _series(
-        "run_state", "gauge", ("state",), "1 for the state that the run is in, 0 for the rest."
-    ),
-    _series("run_start_timestamp_seconds", "gauge", (), "When the run was launched, Unix time."),
-    _series("run_world_size", "gauge", (), "Number of ranks asked for."),
-    _series("run_global_batch_size", "gauge", (), "Sequences of all cards in one step."),
-    _series("run_sequence_length_tokens", "gauge", (), "Tokens in one sequence, padding included."),
-    _series("run_target_steps", "gauge", (), "Steps asked for."),
-    _series(
-        "run_iterations_per_loop",
-        "gauge",
-        (),
-        "Steps between two reports of a rank.",
-    ),
-    _series("train_global_step", "gauge", _RANK, "Last step that the rank reported."),
-    _series("train_steps_total", "counter", _RANK, "Steps done by the rank in this run."),
-    _series("train_sequences_total", "counter", _RANK, "Sequences consumed by the rank."),
-    _series("train_tokens_total", "counter", _RANK, "Tokens consumed by the rank, with padding."),
-    _series("train_loss", "gauge", _RANK, "Total loss at the last report."),
-    _series("train_mlm_loss", "gauge", _RANK, "Masked-LM loss at the last report."),
-    _series("train_nsp_loss", "gauge", _RANK, "Next-sentence loss at the last report."),
-    _series("train_loss_scale", "gauge", _RANK, "Loss scale at the last report."),
-    _series(
-        "train_nonfinite_loss_total",
-        "counter",
-        _RANK,
-        "Reports whose total loss was NaN or infinite.",
-    ),
-    _series("train_checkpoints_total", "counter", _RANK, "Checkpoints saved by the rank."),
-    _series(
-        "train_last_step_timestamp_seconds",
-        "gauge",
-        _RANK,
-        "When the harness read the rank's last report, Unix time.",
-    ),
-    _series("rank_up", "gauge", ("rank", "device"), "1 while the rank's process lives."),
-    _series(
-        "exporter_parse_errors_total",
-        "counter",
-        _RANK,
-        "Log lines of the rank that could not be read.",
-    ),
-    _series(
-        "exporter_build_info",
-        "gauge",
-        ("version", "python_version"),
-        "The harness that exports; always 1.",
-    ),
-)
-
-SERIES: Dict[str, Series] = {series.name[len(PREFIX) :]: series for series in LIVE_SERIES}
-"""Series by name without the prefix."""

@@ -20,6 +20,7 @@ Rule = Callable[["Source"], Iterator[Finding]]
 BENCH_TIERS = (
     ("errors",),
     ("catalogue",),
+    ("series",),
     ("settings", "spec_simulated", "spec"),
     ("environment", "devices", "logs", "measure", "launch", "telemetry"),
     ("results",),

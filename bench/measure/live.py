@@ -5,12 +5,14 @@ These numbers are for watching. What is stored comes from the whole logs, read a
 
 from __future__ import annotations
 
+import bisect
 import math
 import threading
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Optional, Tuple
 
 from bench.catalogue import RUN_STATES
+from bench.series import STEP_TIME_BUCKETS
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,22 @@ class RankLive:
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """A consistent copy of the whole state."""
+    """A consistent copy of the whole state.
+
+    Attributes:
+        facts: what does not change.
+        state: one of :data:`bench.catalogue.RUN_STATES`.
+        ranks: by rank.
+        step_time_counts: intervals of all ranks by mean step time; how many lie up to each
+            bound of :data:`bench.series.STEP_TIME_BUCKETS` and above the one before, the rest last.
+        step_time_sum_seconds: the mean step times of those intervals added up.
+    """
 
     facts: RunFacts
     state: str
     ranks: Tuple[RankLive, ...] = field(default_factory=tuple)
+    step_time_counts: Tuple[int, ...] = ()
+    step_time_sum_seconds: float = 0.0
 
     @property
     def step(self) -> int:
@@ -107,6 +120,8 @@ class LiveRun:
         self._facts = facts
         self._state = RUN_STATES[0]
         self._ranks: Dict[int, RankLive] = {rank: RankLive() for rank in range(facts.world_size)}
+        self._step_time_counts = [0] * (len(STEP_TIME_BUCKETS) + 1)
+        self._step_time_sum_seconds = 0.0
 
     def set_state(self, state: str) -> None:
         """Moves the run to a state of :data:`bench.catalogue.RUN_STATES`."""
@@ -126,6 +141,11 @@ class LiveRun:
     def report_rate(self, rank: int, steps_per_second: float, now_seconds: float) -> None:
         """A ``global_step/sec`` line was read."""
         self._change(rank, steps_per_second=steps_per_second, last_report_seconds=now_seconds)
+        if steps_per_second > 0.0 and math.isfinite(steps_per_second):
+            seconds = 1.0 / steps_per_second
+            with self._lock:
+                self._step_time_counts[bisect.bisect_left(STEP_TIME_BUCKETS, seconds)] += 1
+                self._step_time_sum_seconds += seconds
 
     def report_loss(
         self,
@@ -169,7 +189,13 @@ class LiveRun:
         """A consistent copy."""
         with self._lock:
             ranks = tuple(self._ranks[rank] for rank in sorted(self._ranks))
-            return RunSnapshot(self._facts, self._state, ranks)
+            return RunSnapshot(
+                self._facts,
+                self._state,
+                ranks,
+                tuple(self._step_time_counts),
+                self._step_time_sum_seconds,
+            )
 
     def _change(self, rank: int, **changes: Any) -> None:
         with self._lock:

@@ -1,21 +1,27 @@
-"""The metrics endpoint: names from the catalogue, values from the live state, clean text."""
+"""The metrics of a live run: names from the catalogue, values from the state, clean text."""
 
 import math
 import os
 import re
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bench.catalogue import LIVE_SERIES, PREFIX, RUN_STATES
-from bench.errors import PortError
-from bench.export.collector import LiveCollector
-from bench.export.server import MetricsServer
+from bench.catalogue import RUN_STATES
+from bench.export.collector import BuildCollector, LiveCollector
+from bench.export.telemetry import TelemetryCollector
 from bench.measure.live import LiveRun, RunFacts
+from bench.series import COMMON_SERIES, PREFIX, RUN_SERIES, TELEMETRY_SERIES
+from bench.telemetry.model import (
+    CardReading,
+    HostReading,
+    RankReading,
+    SourceState,
+    TelemetrySample,
+    TelemetrySnapshot,
+)
 
 FACTS = RunFacts(
     run_id="r",
@@ -34,10 +40,15 @@ FACTS = RunFacts(
 )
 
 
-def _expose(live):
+def _expose(*collectors):
     registry = CollectorRegistry()
-    registry.register(LiveCollector(live.snapshot if live else lambda: None))
+    for collector in collectors:
+        registry.register(collector)
     return generate_latest(registry).decode()
+
+
+def _expose_live(live):
+    return _expose(LiveCollector(live.snapshot if live else lambda: None))
 
 
 def _full_run():
@@ -45,6 +56,7 @@ def _full_run():
     live.set_state("measuring")
     for rank in (0, 1):
         live.set_up(rank, True)
+        live.set_problems(rank, 3)
         live.report_loss(rank, 10, 10.0, 0.7, 10.7, 1.5e9)
         live.report_loss(rank, 30, math.nan, 0.6, math.nan, 1.5e9)
         live.report_rate(rank, 2.5, 1.5e9)
@@ -53,33 +65,164 @@ def _full_run():
     return live
 
 
-def test_counters_count_what_the_rank_did():
-    body = _expose(_full_run())
+def _full_card(device):
+    return CardReading(
+        device=device,
+        name="910A",
+        bus_id="0000:C1:00.0",
+        firmware_version="1.76.22.3.220",
+        health="ok",
+        power_watts=250.5,
+        energy_joules=1000.0,
+        temperature_celsius=61.0,
+        core_usage_ratio=0.87,
+        core_frequency_hertz=9.0e8,
+        core_rated_frequency_hertz=1.0e9,
+        hbm_used_bytes=30 << 30,
+        hbm_total_bytes=32 << 30,
+        hbm_ecc_single_bit_errors=2,
+        hbm_ecc_double_bit_errors=0,
+        process_ids=(7, 8),
+        foreign_process_ids=(8,),
+        link_up=True,
+        network_health="Success",
+        link_up_count=3,
+        roce_receive_errors=1,
+        roce_transmit_errors=0,
+        roce_retries=0,
+    )
+
+
+def _full_telemetry(devices=(0, 4), n_ranks=2):
+    host = HostReading(
+        cpu_seconds={"user": 5.0, "idle": 6.0, "guest": 5.0},
+        load_average_1min=0.5,
+        memory_total_bytes=1 << 34,
+        memory_available_bytes=1 << 33,
+        swap_used_bytes=0,
+        network_receive_bytes={"eth0": 10, "eth1": 5},
+        network_transmit_bytes={"eth0": 20},
+        output_total_bytes=1000,
+        output_free_bytes=900,
+    )
+    sources = {
+        name: SourceState(name, True, None, 0.01, 1.5e9, 10, 1, 2) for name in ("host", "npu_smi")
+    }
+    ranks = {
+        rank: RankReading(rank, rank, 100 + rank, cpu_seconds=1.5, resident_bytes=1 << 20)
+        for rank in range(n_ranks)
+    }
+    cards = {device: _full_card(device) for device in devices}
+    sample = TelemetrySample(1.0, 1.5e9, cards=cards, host=host, ranks=ranks)
+    return TelemetrySnapshot(sample, sources, samples=10, missed=1, cost_seconds=0.25)
+
+
+def _list_names(body):
+    return set(re.findall(r"^# TYPE (\S+) ", body, re.MULTILINE))
+
+
+def test_counters_count_what_the_run_did():
+    body = _expose_live(_full_run())
     assert 'ascend_bert_train_steps_total{rank="1"} 30.0' in body
-    assert 'ascend_bert_train_sequences_total{rank="1"} 480.0' in body
-    assert 'ascend_bert_train_tokens_total{rank="1"} 61440.0' in body
+    assert "ascend_bert_train_sequences_total 960.0" in body
+    assert "ascend_bert_train_tokens_total 122880.0" in body
     assert 'ascend_bert_train_mlm_loss{rank="0"} NaN' in body
-    assert 'ascend_bert_train_nonfinite_loss_total{rank="0"} 1.0' in body
+    assert "ascend_bert_train_nonfinite_loss_total 2.0" in body
+    assert "ascend_bert_exporter_parse_errors_total 6.0" in body
     assert 'ascend_bert_rank_up{device="4",rank="1"} 1.0' in body
     assert "ascend_bert_run_global_batch_size 32.0" in body
     assert 'model="hostile\\"\\\\\\nname"' in body
 
 
+def test_step_times_are_a_histogram_of_intervals():
+    live = LiveRun(FACTS)
+    for rate in (2.5, 2.5, 4.0, 0.1, 0.0, math.inf):
+        live.report_rate(0, rate, 1.5e9)
+    body = _expose_live(live)
+    name = "ascend_bert_train_step_duration_seconds"
+    # 1/4 = 0.25 s lies in the bucket that it bounds; a rate of 0 or infinity is no step time.
+    assert f'{name}_bucket{{le="0.2"}} 0.0' in body
+    assert f'{name}_bucket{{le="0.25"}} 1.0' in body
+    assert f'{name}_bucket{{le="0.4"}} 3.0' in body
+    assert f'{name}_bucket{{le="5.0"}} 3.0' in body
+    assert f'{name}_bucket{{le="+Inf"}} 4.0' in body
+    assert f"{name}_count 4.0" in body
+    (total,) = re.findall(rf"{name}_sum (\S+)", body)
+    assert float(total) == pytest.approx(0.4 + 0.4 + 0.25 + 10.0)
+
+
+def test_telemetry_in_base_units():
+    body = _expose(TelemetryCollector(_full_telemetry))
+    assert 'ascend_bert_npu_power_watts{device="4"} 250.5' in body
+    assert 'ascend_bert_npu_core_frequency_hertz{device="0"} 9e+08' in body
+    assert 'ascend_bert_npu_core_rated_frequency_hertz{name="910A"} 1e+09' in body
+    assert 'ascend_bert_npu_hbm_ecc_errors_total{bits="single",device="0"} 2.0' in body
+    assert 'ascend_bert_npu_foreign_processes{device="0"} 1.0' in body
+    assert "ascend_bert_host_network_receive_bytes_total 15.0" in body
+    assert 'ascend_bert_host_cpu_seconds_total{mode="user"} 5.0' in body
+    assert "guest" not in body
+    assert 'ascend_bert_exporter_collector_parse_errors_total{collector="npu_smi"} 2.0' in body
+
+
+def test_what_a_card_does_not_tell_is_absent_not_0():
+    cards = {0: CardReading(0, health="unknown", network_health="Init")}
+    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 0.0, cards=cards))
+    body = _expose(TelemetryCollector(lambda: snapshot))
+    samples = [line for line in body.splitlines() if line.startswith(PREFIX + "npu_")]
+    assert samples == ['ascend_bert_npu_info{bus_id="",device="0",firmware_version="",name=""} 1.0']
+
+
+@pytest.mark.parametrize(
+    ("health", "value"), [("ok", "1.0"), ("warning", "0.0"), ("critical", "0.0")]
+)
+def test_health_as_a_flag(health, value):
+    cards = {3: CardReading(3, health=health)}
+    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 0.0, cards=cards))
+    body = _expose(TelemetryCollector(lambda: snapshot))
+    assert f'ascend_bert_npu_healthy{{device="3"}} {value}' in body
+
+
+def test_without_telemetry_or_before_its_first_sample_nothing_is_made_up():
+    assert _expose(TelemetryCollector(lambda: None)) == ""
+    body = _expose(TelemetryCollector(TelemetrySnapshot))
+    assert "ascend_bert_exporter_samples_total 0.0" in body
+    assert "npu_" not in body
+    assert "host_" not in body
+
+
 def test_every_series_of_the_catalogue_is_exported_and_no_other():
-    body = _expose(_full_run())
-    exported = set(re.findall(r"^# TYPE (\S+) ", body, re.MULTILINE))
-    assert exported == {series.name for series in LIVE_SERIES}
+    body = _expose(
+        BuildCollector(), LiveCollector(_full_run().snapshot), TelemetryCollector(_full_telemetry)
+    )
+    catalogue = RUN_SERIES + TELEMETRY_SERIES + COMMON_SERIES
+    assert _list_names(body) == {series.name for series in catalogue}
+
+
+def test_64_ranks_and_cards_stay_below_2000_series():
+    facts = {**vars(FACTS), "world_size": 64, "devices": tuple(range(64))}
+    live = LiveRun(RunFacts(**facts))
+    for rank in range(64):
+        live.report_loss(rank, 10, 10.0, 0.7, 10.7, 1.5e9)
+        live.report_rate(rank, 2.5, 1.5e9)
+        live.report_loss_scale(rank, 65536.0)
+    telemetry = _full_telemetry(range(64), 64)
+    body = _expose(
+        BuildCollector(), LiveCollector(live.snapshot), TelemetryCollector(lambda: telemetry)
+    )
+    n_series = sum(not line.startswith("#") for line in body.splitlines())
+    assert 1800 < n_series <= 2000
 
 
 def test_before_the_first_report_counters_are_0_and_gauges_absent():
-    body = _expose(LiveRun(FACTS))
+    body = _expose_live(LiveRun(FACTS))
     assert 'ascend_bert_train_steps_total{rank="0"} 0.0' in body
+    assert "ascend_bert_train_step_duration_seconds_count 0.0" in body
     assert "ascend_bert_train_loss{" not in body
     assert 'ascend_bert_run_state{state="pending"} 1.0' in body
 
 
-def test_between_runs_only_the_exporter_speaks():
-    body = _expose(None)
+def test_before_the_first_run_only_the_exporter_speaks():
+    body = _expose(BuildCollector(), LiveCollector(lambda: None))
     assert "ascend_bert_exporter_build_info" in body
     assert "ascend_bert_run_info" not in body
 
@@ -88,7 +231,7 @@ def test_one_state_at_a_time():
     live = LiveRun(FACTS)
     for state in RUN_STATES:
         live.set_state(state)
-        values = re.findall(r"run_state\{state=\"(\w+)\"\} (\S+)", _expose(live))
+        values = re.findall(r"run_state\{state=\"(\w+)\"\} (\S+)", _expose_live(live))
         assert [name for name, value in values if value == "1.0"] == [state]
     with pytest.raises(ValueError, match="unknown run state"):
         live.set_state("paused")
@@ -102,18 +245,14 @@ def test_counters_never_fall_after_a_restart():
     assert live.snapshot().ranks[0].step == 11
 
 
-def test_names_follow_the_conventions():
-    for series in LIVE_SERIES:
-        assert series.name.startswith(PREFIX)
-        assert series.name.endswith("_total") == (series.type == "counter")
-        assert series.help.endswith(".")
-
-
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_finds_nothing_to_say():
+    body = _expose(
+        BuildCollector(), LiveCollector(_full_run().snapshot), TelemetryCollector(_full_telemetry)
+    )
     done = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=_expose(_full_run()).encode(),
+        input=body.encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
@@ -124,17 +263,3 @@ def test_promtool_finds_nothing_to_say():
 @pytest.mark.skipif("CI" not in os.environ, reason="only CI promises promtool")
 def test_ci_has_promtool():
     assert shutil.which("promtool")
-
-
-def test_endpoint_on_loopback_and_its_end():
-    live = _full_run()
-    with MetricsServer(LiveCollector(live.snapshot), 0) as server:
-        assert server.url.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(server.url, timeout=10) as response:
-            assert response.headers["Content-Type"].startswith("text/plain")
-            assert b"ascend_bert_train_steps_total" in response.read()
-        port = int(server.url.split(":")[2].split("/")[0])
-        with pytest.raises(PortError, match=f"127.0.0.1:{port}"):
-            MetricsServer(LiveCollector(live.snapshot), port)
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(server.url, timeout=10)
