@@ -13,6 +13,7 @@ import bench.commands.data as data_command
 import bench.commands.export as export_command
 import bench.commands.import_ as import_command
 import bench.commands.parse as parse_command
+import bench.commands.ranktable as ranktable_command
 import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
@@ -25,6 +26,7 @@ _VERBS = (
     export_command,
     import_command,
     data_command,
+    ranktable_command,
 )
 
 

@@ -22,7 +22,7 @@ BENCH_TIERS = (
     ("catalogue",),
     ("series",),
     ("settings", "spec_simulated", "spec"),
-    ("environment", "devices", "logs", "measure", "launch", "telemetry"),
+    ("environment", "devices", "logs", "measure", "launch", "ranktable", "telemetry"),
     ("results",),
     ("judge",),
     ("views", "export"),
