@@ -132,7 +132,7 @@ def collect_ascend_state(world: World) -> Facts:
         "npu_core_usage_ratio": take(lambda: column("core_usage_ratio")),
         "npu_hbm_used_bytes": take(lambda: column("hbm_used_bytes")),
         "npu_core_frequency_hertz": take(lambda: _read_frequencies(world, overview())),
-        "npu_processes": take(lambda: [asdict(process) for process in overview().processes]),
+        "npu_processes": take(lambda: _list_processes(overview())),
     }
 
 
@@ -187,7 +187,8 @@ def read_overview(world: World) -> npu_smi.Overview:
     text = _run_npu_smi(world, ["info"])
     overview = npu_smi.parse_overview(text)
     if not overview.chips:
-        said = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
+        said = npu_smi.find_failure(text) or first
         raise AbsentFactError(f"npu-smi shows no card; it says: {said[:200]}")
     return overview
 
@@ -217,6 +218,12 @@ def _run_npu_smi(world: World, arguments: List[str]) -> str:
 def _read_board(world: World, overview: npu_smi.Overview) -> Dict[str, str]:
     card = str(overview.chips[0].npu)
     return npu_smi.parse_fields(_run_npu_smi(world, ["info", "-t", "board", "-i", card]))
+
+
+def _list_processes(overview: npu_smi.Overview) -> List[Dict[str, Any]]:
+    if not overview.has_process_table:
+        raise AbsentFactError("this version of npu-smi lists no processes")
+    return [asdict(process) for process in overview.processes]
 
 
 def _read_frequencies(world: World, overview: npu_smi.Overview) -> Dict[str, Optional[float]]:
