@@ -28,6 +28,9 @@ def read_reading(
     that place is taken (published files have starts that are off by some characters), and one line
     of the log tells how many were; without an `answer_start` it is the first occurrence.
 
+    Scoring compares texts only, and an accepted answer of a development set need not stand in its
+    context: score with `read_references`, and read the questions with `has_answers` false.
+
     Args:
         path: the file.
         version_2: whether questions without an answer are allowed.
@@ -83,6 +86,33 @@ def read_reading(
             moved[0],
         )
     return examples
+
+
+def read_references(path: str, version_2: bool = False) -> Dict[str, Tuple[str, ...]]:
+    """Reads the accepted answers of every question, as the scorers take them.
+
+    Args:
+        path: the file.
+        version_2: whether questions without an answer are allowed.
+
+    Returns:
+        Question → its answers, in the order of the file; none for a question that has no answer.
+
+    Raises:
+        DataError: the file is unreadable, not UTF-8, not JSON or not of a known form; an id occurs
+            twice; a question has no answer though it must.
+    """
+    references: Dict[str, Tuple[str, ...]] = {}
+    for raw in _iterate_questions(read_json(path), path):
+        source = f"{path}: question {raw.question_id}"
+        if raw.question_id in references:
+            raise DataError(f"{source} is there twice; give every question an id of its own")
+        if not raw.answers and not version_2:
+            raise DataError(f"{source} has no answers; only SQuAD 2.0 has such questions")
+        references[raw.question_id] = tuple(text for text, _ in raw.answers)
+    if not references:
+        raise DataError(f"{path} has no questions")
+    return references
 
 
 @dataclass(frozen=True)
