@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from bench.errors import EXIT_OK, KINDS, BenchError, NoVerdictError, UsageError
-from bench.export.collector import LiveCollector
+from bench.export.collector import BuildCollector, LiveCollector
 from bench.export.server import LOOPBACK, MetricsServer
 from bench.results.model import RunResult
 from bench.session.signals import SignalCatcher
@@ -135,8 +135,8 @@ def _serve_metrics(arguments: argparse.Namespace, sweep: Sweep) -> Iterator[None
     if arguments.metrics_port is None:
         yield
         return
-    collector = LiveCollector(sweep.get_snapshot)
-    with MetricsServer(collector, arguments.metrics_port, arguments.metrics_address) as server:
+    collectors = (BuildCollector(), LiveCollector(sweep.get_snapshot))
+    with MetricsServer(collectors, arguments.metrics_port, arguments.metrics_address) as server:
         sweep.note(f"metrics: {server.url}")
         yield
 
