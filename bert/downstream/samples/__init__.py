@@ -1,0 +1,1 @@
+"""Small made-up data sets in the published formats, and what generates them."""
