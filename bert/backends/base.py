@@ -18,6 +18,7 @@ class Backend(abc.ABC):
 
     The life of a backend: `check` before any graph is built, `start`, then one training by the
     estimator that `build_train_estimator` returns, then `finish`; after it rank 0 may evaluate.
+    `config` may be replaced between `check` and `start` by one that differs in numbers of steps.
 
     Attributes:
         name: the word of --backend.

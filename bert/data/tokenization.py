@@ -113,6 +113,11 @@ def is_punctuation(char: str) -> bool:
     return unicodedata.category(char).startswith("P")
 
 
+def is_cjk(char: str) -> bool:
+    """True for an ideograph, which is a word by itself."""
+    return _CJK.match(char) is not None
+
+
 def split_word(word: str, vocabulary: Vocabulary, max_word_chars: int) -> List[str]:
     """Splits one word into pieces of the vocabulary, the longest possible one first.
 

@@ -19,13 +19,13 @@ class BertOutputs(NamedTuple):
 
     Attributes:
         sequence: [B, S, H] float32, last layer.
-        pooled: [B, H] float32, tanh of a dense layer on the first token.
+        pooled: [B, H] float32, tanh of a dense layer on the first token; None if not asked for.
         word_table: [V, H] variable, the word embeddings.
         layers: [B, S, H] float32 of every layer, the last of which is `sequence`.
     """
 
     sequence: tf.Tensor
-    pooled: tf.Tensor
+    pooled: Optional[tf.Tensor]
     word_table: tf.Variable
     layers: Tuple[tf.Tensor, ...]
 
@@ -79,6 +79,7 @@ def build_bert(
     ops: Ops,
     encoder_dtype: str = "float32",
     pooler_dtype: str = "float32",
+    with_pooler: bool = True,
 ) -> BertOutputs:
     """Builds embeddings, encoder and pooler in the variable scope `bert`.
 
@@ -93,6 +94,7 @@ def build_bert(
         ops: the backend's operators.
         encoder_dtype: compute type of the layers; embeddings are float32 in any case.
         pooler_dtype: compute type of the pooler.
+        with_pooler: whether there is one; a head that reads tokens alone trains no other weights.
     """
     batch, length = input_ids.shape.as_list()
     width = config.hidden_size
@@ -117,6 +119,8 @@ def build_bert(
                     x = build_encoder_layer(x, mask_adder, config, training, ops, positions)
                 layers.append(tf.reshape(tf.cast(x, tf.float32), [batch, length, width]))
         sequence = layers[-1]
+        if not with_pooler:
+            return BertOutputs(sequence, None, embeddings.word_table, tuple(layers))
         with tf.variable_scope("pooler"):
             first = tf.reshape(tf.slice(sequence, [0, 0, 0], [batch, 1, width]), [batch, width])
             first = tf.cast(first, tf.as_dtype(pooler_dtype))

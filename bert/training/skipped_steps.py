@@ -16,8 +16,8 @@ class SkippedStepHook(tf.train.SessionRunHook):
     with `isFinite = 0`, and the global step that the skipped update did not leave.
 
     Args:
-        values: scalar tensors `global_step` (read after the update), `mlm_loss`, `nsp_loss`,
-            `total_loss`, `learning_rate`, `loss_scale`.
+        values: scalar tensors `global_step` (read after the update), `total_loss`,
+            `learning_rate`, `loss_scale`, and of pre-training `mlm_loss` and `nsp_loss`.
         n_steps_per_run: steps that one call of the device takes.
         n_sequences_per_step: sequences of all ranks.
     """
@@ -64,9 +64,11 @@ class SkippedStepHook(tf.train.SessionRunHook):
 def render_skipped_line(values: Dict[str, Any], sequences_per_second: float) -> str:
     """Returns the step line of the field's trainers, for a step that changed nothing."""
     total = values["total_loss"]
+    parts = ""
+    if "mlm_loss" in values:
+        parts = f"MLM Loss = {values['mlm_loss']:10.4e} NSP Loss = {values['nsp_loss']:10.4e} "
     return (
-        f"Step = {values['global_step']:6d} Throughput = {sequences_per_second:11.1f} "
-        f"MLM Loss = {values['mlm_loss']:10.4e} NSP Loss = {values['nsp_loss']:10.4e} "
+        f"Step = {values['global_step']:6d} Throughput = {sequences_per_second:11.1f} {parts}"
         f"Loss = {total:9.6f} Average Loss = {total:9.6f} LR = {values['learning_rate']:6.4e} "
         f"Loss scale = {values['loss_scale']:6.4e} isFinite = {0:6d}"
     )
