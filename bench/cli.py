@@ -11,6 +11,7 @@ import bench
 import bench.commands.bench as bench_command
 import bench.commands.data as data_command
 import bench.commands.export as export_command
+import bench.commands.exporter as exporter_command
 import bench.commands.import_ as import_command
 import bench.commands.parse as parse_command
 import bench.commands.ranktable as ranktable_command
@@ -24,6 +25,7 @@ _VERBS = (
     parse_command,
     show_command,
     export_command,
+    exporter_command,
     import_command,
     data_command,
     ranktable_command,

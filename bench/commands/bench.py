@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from bench.commands.metrics import add_metrics_arguments, open_metrics
 from bench.errors import EXIT_OK, KINDS, BenchError, NoVerdictError, UsageError
-from bench.export.collector import BuildCollector, LiveCollector
-from bench.export.server import LOOPBACK, MetricsServer
 from bench.results.model import RunResult
 from bench.session.signals import SignalCatcher
-from bench.session.sweep import Sweep, open_sweep
+from bench.session.sweep import open_sweep
 from bench.spec import Layer, build_spec, list_settings, parse_assignment, read_spec_file
 from bench.views.tables import FORMATS, render_report
 
@@ -54,16 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="DIR", default="results", help="results directory (default: results)"
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="form of the table")
-    parser.add_argument(
-        "--metrics-port", type=int, metavar="N", help="serve live metrics there; 0 takes a free one"
-    )
-    parser.add_argument(
-        "--metrics-address",
-        metavar="ADDR",
-        default=LOOPBACK,
-        help="address to serve on (default: loopback only)",
-    )
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_metrics_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,16 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if not arguments.output:
         raise UsageError("--output needs a directory")
-    port = arguments.metrics_port
-    if port is not None and not 0 <= port <= 65535:
-        raise UsageError(f"--metrics-port must be 0 to 65535, got {port}")
     spec = build_spec(list(_list_layers(arguments)))
     with SignalCatcher() as signals:
         sweep = open_sweep(spec, Path(arguments.output), arguments.quiet)
-        with _serve_metrics(arguments, sweep):
+        with open_metrics(arguments, sweep) as metrics:
             results = sweep.run(signals)
-    print(render_report(results, arguments.format))
-    sweep.note("results: {}".format(", ".join(str(path) for path in sweep.run_directories)))
+            print(render_report(results, arguments.format), flush=True)
+            sweep.note("results: {}".format(", ".join(str(path) for path in sweep.run_directories)))
+            metrics.linger(lambda: signals.received is not None)
     _raise_worst(results)
     signals.check()
     return EXIT_OK
@@ -128,17 +116,6 @@ def _list_layers(arguments: argparse.Namespace) -> Iterator[Layer]:
             said[key] = value
     yield "command line", said
     yield "--set", dict(parse_assignment(text) for text in arguments.assignments)
-
-
-@contextlib.contextmanager
-def _serve_metrics(arguments: argparse.Namespace, sweep: Sweep) -> Iterator[None]:
-    if arguments.metrics_port is None:
-        yield
-        return
-    collectors = (BuildCollector(), LiveCollector(sweep.get_snapshot))
-    with MetricsServer(collectors, arguments.metrics_port, arguments.metrics_address) as server:
-        sweep.note(f"metrics: {server.url}")
-        yield
 
 
 def _raise_worst(results: List[RunResult]) -> None:
