@@ -128,6 +128,10 @@ def parse_overview(text: str) -> Overview:
     for line in text.splitlines():
         row = _split_row(line)
         if row is None:
+            if first is not None and line.strip().startswith("+"):
+                # A ruler stands between cards: what comes after it belongs to another one.
+                chips.append(_build_chip(first, None, columns))
+                first = None
             continue
         words = row.cells[0].split()
         if not words or not _INTEGER.match(words[0]):
