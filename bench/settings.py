@@ -97,6 +97,12 @@ def _parse_float(source: str, key: str, raw: Any) -> float:
     return number
 
 
+def _parse_share(source: str, key: str, raw: Any) -> float:
+    if isinstance(raw, str) and raw.strip().endswith("%"):
+        return _parse_float(source, key, raw.strip()[:-1]) / 100.0
+    return _parse_float(source, key, raw)
+
+
 def _parse_bool(source: str, key: str, raw: Any) -> bool:
     if not isinstance(raw, bool):
         raise _wrong_type(source, key, "true or false", raw)
@@ -137,6 +143,7 @@ def _parse_words(source: str, key: str, raw: Any) -> Tuple[str, ...]:
 _PARSERS = {
     "int": _parse_int,
     "float": _parse_float,
+    "share": _parse_share,
     "bool": _parse_bool,
     "str": _parse_str,
     "ints": _parse_ints,

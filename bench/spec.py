@@ -17,6 +17,8 @@ import yaml
 
 from bench.errors import UsageError
 from bench.settings import parse_value, setting
+from bench.spec_hosts import LAUNCHERS, HostsSpec
+from bench.spec_session import SessionSpec
 from bench.spec_simulated import SimulatedSpec
 
 MAX_CARDS = 4096
@@ -34,9 +36,16 @@ class RunSpec:
     backend: str = setting(
         "auto", "str", "device backend", choices=("auto", "ascend", "cpu", "simulated")
     )
+    launcher: str = setting("local", "str", "what starts the ranks", choices=LAUNCHERS)
     task: str = setting("pretrain", "str", "what is trained", choices=("pretrain",))
     model: str = setting("bert-tiny", "str", "preset name or path of a BERT config JSON")
     batch_size: int = setting(16, "int", "sequences per card and step", minimum=1, maximum=10**6)
+    total_batch_size: Optional[int] = setting(
+        None,
+        "int",
+        "sequences of all cards and step, shared out evenly (strong scaling); sets batch_size",
+        minimum=1,
+    )
     seq_length: int = setting(128, "int", "tokens per sequence", minimum=8, maximum=65536)
     max_predictions: int = setting(20, "int", "masked positions per sequence", minimum=1)
     steps: int = setting(200, "int", "training steps", minimum=1, maximum=10**9)
@@ -76,6 +85,11 @@ class RunSpec:
     run_timeout_seconds: Optional[float] = setting(
         None, "float", "outer deadline of one run", minimum=1.0
     )
+    require_steady: Optional[bool] = setting(
+        None, "bool", "a run without a steady state is invalid; if absent, on all backends but cpu"
+    )
+    hosts: HostsSpec = field(default=HostsSpec(), metadata={"kind": "group"})
+    session: SessionSpec = field(default=SessionSpec(), metadata={"kind": "group"})
     simulated: SimulatedSpec = field(default=SimulatedSpec(), metadata={"kind": "group"})
 
     @property
@@ -140,8 +154,19 @@ def build_spec(layers: Iterable[Layer]) -> RunSpec:
 
 
 def for_cards(spec: RunSpec, n_cards: int) -> RunSpec:
-    """The spec of one run of a sweep."""
-    return dataclasses.replace(spec, cards=(n_cards,))
+    """The spec of one run of a sweep.
+
+    Raises:
+        UsageError: the total batch does not divide by the cards.
+    """
+    batch_size = spec.batch_size
+    if spec.total_batch_size is not None:
+        batch_size, rest = divmod(spec.total_batch_size, n_cards)
+        if rest or not batch_size:
+            raise UsageError(
+                f"total_batch_size ({spec.total_batch_size}) does not divide by {n_cards} cards"
+            )
+    return dataclasses.replace(spec, cards=(n_cards,), batch_size=batch_size)
 
 
 def spec_to_dict(spec: RunSpec) -> Dict[str, Any]:
@@ -226,6 +251,8 @@ def _unknown_key_message(source: str, key: str, settings: Mapping[str, Any]) -> 
 def _check_together(spec: RunSpec) -> None:
     if len(set(spec.cards)) != len(spec.cards):
         raise UsageError("--cards names a count twice: {}".format(",".join(map(str, spec.cards))))
+    for n_cards in spec.cards:
+        for_cards(spec, n_cards)
     if spec.iterations_per_loop and spec.steps % spec.iterations_per_loop:
         raise UsageError(
             f"steps ({spec.steps}) must be a multiple of iterations_per_loop "

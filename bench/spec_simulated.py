@@ -95,5 +95,11 @@ class SimulatedSpec:
     ranks_per_process: Optional[int] = setting(
         None, "int", "ranks that share a process; enough for 16 processes if absent", minimum=1
     )
+    launch: int = setting(
+        1, "int", "which of several launches it is; each draws noise of its own", minimum=1
+    )
+    launch_noise_ratio: float = setting(
+        0.0, "float", "standard deviation of the step time from launch to launch", minimum=0.0
+    )
     fail_rank: Optional[int] = setting(None, "int", "rank that exits with an error", minimum=0)
     fail_step: int = setting(0, "int", "step at which that rank fails", minimum=0)

@@ -28,6 +28,8 @@ _FLAGS: Tuple[Tuple[str, str, str], ...] = (
     ("--steps", "steps", "N"),
     ("--data", "data", "DIR"),
     ("--trainer-command", "trainer_command", "CMD"),
+    ("--repeats", "session.repeats", "N"),
+    ("--until-precision", "session.until_precision", "SHARE"),
 )
 
 
@@ -35,7 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags; defaults stay out so that layers can tell what was said."""
     settings = list_settings()
     for flag, key, metavar in _FLAGS:
-        parser.add_argument(flag, dest=key, metavar=metavar, help=_describe(settings[key]))
+        text = _describe(settings[key]).replace("%", "%%")
+        parser.add_argument(flag, dest=key, metavar=metavar, help=text)
+    parser.add_argument(
+        "--ab",
+        nargs=2,
+        metavar=("A.yaml", "B.yaml"),
+        help="compare two builds: files of settings that go over all others, launched in turns",
+    )
     parser.add_argument("--spec", metavar="FILE", help="YAML file of settings, or a preset's name")
     parser.add_argument(
         "--set",
@@ -67,9 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if not arguments.output:
         raise UsageError("--output needs a directory")
-    spec = build_spec(list(_list_layers(arguments)))
+    layers = list(_list_layers(arguments))
+    specs = [build_spec([*layers, *build]) for build in _list_builds(arguments)]
     with SignalCatcher() as signals:
-        sweep = open_sweep(spec, Path(arguments.output), arguments.quiet)
+        sweep = open_sweep(specs, Path(arguments.output), arguments.quiet)
         with open_metrics(arguments, sweep) as metrics:
             results = sweep.run(signals)
             print(render_report(results, arguments.format), flush=True)
@@ -118,6 +128,20 @@ def _list_layers(arguments: argparse.Namespace) -> Iterator[Layer]:
     yield "--set", dict(parse_assignment(text) for text in arguments.assignments)
 
 
+def _list_builds(arguments: argparse.Namespace) -> List[List[Layer]]:
+    """The layers that each build adds to those of all."""
+    if arguments.ab is None:
+        return [[]]
+    builds = [[read_spec_file(Path(name))] for name in arguments.ab]
+    for layer in (layer for build in builds for layer in build):
+        session = [key for key in layer[1] if key.startswith("session.") or key == "cards"]
+        if session:
+            raise UsageError(
+                f"{layer[0]}: {session[0]} concerns both builds; say it on the command line"
+            )
+    return builds
+
+
 def _raise_worst(results: List[RunResult]) -> None:
     """The exit code is that of the first failure; a run without a number is one too."""
     error: Optional[BenchError] = None
@@ -127,7 +151,7 @@ def _raise_worst(results: List[RunResult]) -> None:
             if kind is not None:
                 raise kind(result.failure.message)
         elif not result.valid and error is None:
-            failed = [check.name for check in result.validity if not check.passed]
+            failed = [check.name for check in result.validity if check.fatal]
             error = NoVerdictError(
                 "run with {} card(s) is not valid: {}".format(result.n_cards, ", ".join(failed))
             )

@@ -7,16 +7,19 @@ import collections
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from tabulate import tabulate
 
 from bench.catalogue import METRICS
 from bench.errors import EXIT_OK, UsageError
+from bench.measure.figures import Measurement
+from bench.results.cases import Launch, build_series
 from bench.results.from_logs import LogsMeasured, Sizes, measure_logs
 from bench.results.model import RankRecord
 from bench.results.store import encode_floats
-from bench.views.tables import format_figure
+from bench.views.rows import build_rows, view_launches
+from bench.views.tables import format_figure, render_views
 
 NAME = "parse"
 SUMMARY = "read training logs, of any trainer, and print what they say"
@@ -30,7 +33,10 @@ FORMATS = ("table", "markdown", "json")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags."""
     parser.add_argument(
-        "logs", nargs="+", metavar="LOG", help="log file, one per rank or merged; or a folder"
+        "logs",
+        nargs="+",
+        metavar="LOG",
+        help="log file, one per rank or merged; or a folder, each a launch of its own",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per card and step")
     parser.add_argument("--seq-length", type=int, metavar="N", help="tokens per sequence")
@@ -49,12 +55,65 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in asdict(told).items():
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    measured = measure_logs([Path(log) for log in arguments.logs], told)
+    groups = group_launches([Path(log) for log in arguments.logs])
+    launches = [(name, measure_logs(paths, told)) for name, paths in groups]
+    if len(launches) == 1:
+        measured = launches[0][1]
+        if arguments.format == "json":
+            print(_encode(build_document(measured)))
+        else:
+            print(render_parse(measured, arguments.format))
+        return EXIT_OK
+    views = view_launches([launch_of_logs(name, measured) for name, measured in launches])
     if arguments.format == "json":
-        print(json.dumps(encode_floats(build_document(measured)), indent=2, allow_nan=False))
+        documents = [{"launch": name, **build_document(m)} for name, m in launches]
+        print(_encode({"launches": documents, "cases": build_rows(views)}))
     else:
-        print(render_parse(measured, arguments.format))
+        print(render_views(views, f"{len(launches)} launches", arguments.format))
     return EXIT_OK
+
+
+def group_launches(paths: Sequence[Path]) -> List[Tuple[str, List[Path]]]:
+    """Which logs are of one launch: those of a folder; files given by name are one together.
+
+    A run folder stands for its ``logs``, a results folder for all of its runs.
+
+    Returns:
+        (name, logs or their folder) of each launch.
+    """
+    files = [path for path in paths if not path.is_dir()]
+    groups = [(str(files[0]), files)] if files else []
+    for folder in (path for path in paths if path.is_dir()):
+        runs = sorted(folder.glob("runs/*/logs")) or sorted(folder.glob("*/logs"))
+        if (folder / "logs").is_dir():
+            groups.append((folder.name, [folder / "logs"]))
+        elif runs and not any(folder.glob("*.log")):
+            groups.extend((logs.parent.name, [logs]) for logs in runs)
+        else:
+            name = folder.parent.name if folder.name == "logs" else folder.name
+            groups.append((name, [folder]))
+    return groups
+
+
+def launch_of_logs(name: str, measured: LogsMeasured) -> Launch:
+    """Logs of a launch as a launch of its case."""
+    return Launch(
+        name=name,
+        session="",
+        build="",
+        n_cards=measured.sizes.cards or len(measured.ranks),
+        state="finished",
+        valid=not any(check.fatal for check in measured.checks),
+        steady=all(c.passed is not False for c in measured.checks if c.name == "steady state"),
+        series=build_series(measured.ranks),
+        summary=measured.summary,
+        checks=measured.checks,
+        batch_size=measured.sizes.batch_size,
+    )
+
+
+def _encode(document: Dict[str, Any]) -> str:
+    return json.dumps(encode_floats(document), indent=2, allow_nan=False)
 
 
 def build_document(measured: LogsMeasured) -> Dict[str, Any]:
@@ -89,13 +148,13 @@ def render_parse(measured: LogsMeasured, form: str) -> str:
     )
     figures = tabulate(
         [
-            [METRICS[key].header, format_figure(key, item.value), str(item.n), item.window]
+            [METRICS[key].header, *_format(key, item), str(item.n), item.reason or item.window]
             for key, item in measured.summary.items()
         ],
-        ["figure", "value", "n", "window"],
+        ["figure", "value", "95 %", "n", "window"],
         tablefmt=style,
         disable_numparse=True,
-        colalign=["left", "right", "right", "left"],
+        colalign=["left", "right", "right", "right", "left"],
     )
     return "\n".join([ranks, "", figures, "", *describe_reading(measured)])
 
@@ -128,13 +187,21 @@ def describe_reading(measured: LogsMeasured) -> List[str]:
             common = sorted(values.items(), key=lambda item: -item[1])
             lines.append(f"{name}: " + ", ".join(f"{value:g} × {n}" for value, n in common) + ".")
     for check in measured.checks:
-        if not check.passed:
+        if check.passed is False:
             lines.append(f"{check.name}: found {check.found}, wanted {check.wanted}.")
     for problem in measured.problems:
         if problem["counts"]:
             kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(problem["counts"].items()))
             lines.append(f"{problem['source']}: {kinds}.")
     return lines
+
+
+def _format(key: str, item: Measurement) -> Tuple[str, str]:
+    """A figure and its limits."""
+    if item.low is None or item.high is None:
+        return format_figure(key, item.value), "-"
+    limits = f"{format_figure(key, item.low)} to {format_figure(key, item.high)}"
+    return format_figure(key, item.value), limits
 
 
 def _list_cells(record: RankRecord) -> List[str]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Mapping, Optional, Sequence, Tuple
 
 from bench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from bench.devices.hosts import Host
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,21 @@ class Placement:
         rank: global rank id, from 0.
         device: physical device id on its host.
         cores: CPU cores that the rank is pinned to; None leaves it free.
+        host: index of its host, 0 where there is only one.
+        index: number of the device among those of all hosts, which names its log; None where it
+            is the device id.
     """
 
     rank: int
     device: int
     cores: Optional[Tuple[int, ...]]
+    host: int = 0
+    index: Optional[int] = None
+
+    @property
+    def device_index(self) -> int:
+        """The device's number over all hosts (``DEVICE_INDEX``)."""
+        return self.device if self.index is None else self.index
 
 
 @dataclass(frozen=True)
@@ -64,12 +78,15 @@ class Backend:
         """Looks for the devices and the software; never raises."""
         raise NotImplementedError
 
-    def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
+    def allocate(
+        self, spec: RunSpec, sweep: Sequence[int], hosts: Sequence[Host] = ()
+    ) -> Allocation:
         """Gives each rank of a run its device.
 
         Args:
             spec: the run, one card count.
             sweep: every card count of the session, so that a card means the same in each run.
+            hosts: where the ranks run; none for this host alone.
 
         Raises:
             BackendUnavailableError: there are too few devices.
@@ -93,14 +110,34 @@ class Backend:
         """Processes of a run: ranks 0 to this number have one of their own."""
         return spec.n_cards
 
-    def prepare_shared(self, spec: RunSpec, allocation: Allocation) -> Dict[str, str]:
-        """Facts that all ranks of a run must agree on, such as free ports or a rank table."""
+    def prepare_shared(
+        self,
+        spec: RunSpec,
+        allocation: Allocation,
+        hosts: Sequence[Host] = (),
+        run_dir: Optional[Path] = None,
+    ) -> Dict[str, str]:
+        """Facts that all ranks of a run must agree on, such as free ports or a rank table.
+
+        Args:
+            spec: the run.
+            allocation: its devices.
+            hosts: as for :meth:`allocate`, with the ports that they keep free.
+            run_dir: folder of the run, for files that the ranks read.
+        """
         return {}
 
 
+_USUAL_REPORTS = 40
+
+
 def resolve_iterations_per_loop(spec: RunSpec, backend: Backend) -> int:
-    """Steps per report: as asked, else the largest divisor of ``steps`` up to the default."""
+    """Steps per report.
+
+    As asked, else the largest divisor of ``steps`` up to the backend's default that leaves enough
+    reports to find a steady state in.
+    """
     if spec.iterations_per_loop is not None:
         return spec.iterations_per_loop
-    limit = min(backend.default_iterations_per_loop, spec.steps)
+    limit = min(backend.default_iterations_per_loop, max(1, spec.steps // _USUAL_REPORTS))
     return next(n for n in range(limit, 0, -1) if spec.steps % n == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Dict, List, Mapping, Sequence
 
 from bench.devices.base import Allocation, Availability, Backend, Placement
+from bench.devices.hosts import Host, spread_ranks
 from bench.errors import UsageError
 from bench.spec import MAX_CARDS, RunSpec
 
@@ -24,7 +25,9 @@ class SimulatedBackend(Backend):
         """Always there."""
         return Availability(True, MAX_CARDS, "simulated cards need no device")
 
-    def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
+    def allocate(
+        self, spec: RunSpec, sweep: Sequence[int], hosts: Sequence[Host] = ()
+    ) -> Allocation:
         """Device ids count up over the whole job, one per rank.
 
         Raises:
@@ -37,8 +40,12 @@ class SimulatedBackend(Backend):
                 f"simulated.fail_rank must be below {n_processes}, the number of processes; "
                 "or set simulated.ranks_per_process=1"
             )
+        owners = [0] * spec.n_cards
+        if hosts:
+            owners = list(spread_ranks(hosts, spec.n_cards, spec.hosts.cards_per_host, fill=False))
         placements = tuple(
-            Placement(rank=rank, device=rank, cores=None) for rank in range(spec.n_cards)
+            Placement(rank=rank, device=rank, cores=None, host=owner)
+            for rank, owner in enumerate(owners)
         )
         return Allocation(placements, cores_per_card=None, oversubscribed=False)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from bench.devices.simulation import Loop, simulate_loops
+from bench.devices.simulation import Loop, name_launch, simulate_loops
+from bench.launch.trainer import find_model_config, find_trainer_folder
 from bench.logs import write
 from bench.spec import RunSpec
 
@@ -84,7 +85,7 @@ class Damage:
 
     def __init__(self, spec: RunSpec, rank: int) -> None:
         self._settings = spec.simulated
-        self._random = random.Random(f"damage {spec.random_seed} {rank}")
+        self._random = random.Random(f"damage {spec.random_seed} {rank}{name_launch(spec)}")
 
     def apply(self, lines: Sequence[str]) -> bytes:
         """Lines without ends to the bytes that reach the file."""
@@ -112,6 +113,7 @@ def _list_lines(
     thread_id = _FIRST_THREAD_ID + rank * _THREAD_ID_STRIDE
     writer = LineWriter(started, thread_id, settings.two_handlers)
     head = [write.render_flag(flag, getattr(spec, name)) for flag, name in _FLAG_SETTINGS]
+    head += [write.render_flag(flag, value) for flag, value in _list_facts(spec, rank)]
     head.append(write.render_rank_line(spec.n_cards, rank))
     yield 0.0, [*head, *writer.log("Running local_init_op.", 0.0, _PHASE_SOURCE)]
     elapsed = 0.0
@@ -126,6 +128,16 @@ def _list_lines(
     total = None if last is None else last.mlm_loss + last.nsp_loss
     final = write.render_final_loss(total)
     yield elapsed, writer.log(final, elapsed, write.FINAL_LOSS_SOURCE)
+
+
+def _list_facts(spec: RunSpec, rank: int) -> Iterator[Tuple[str, object]]:
+    """What a real trainer finds while it runs."""
+    yield "backend", "simulated"
+    if find_trainer_folder() is not None:
+        yield "bert_config_file", find_model_config(spec.model)
+    yield "input_shares", f"simulated:{rank}/{spec.n_cards}"
+    if spec.n_cards > 1:
+        yield "collective_group_size", spec.n_cards
 
 
 def _list_loop_lines(

@@ -100,7 +100,8 @@ def compute_true_step_seconds(spec: RunSpec) -> float:
     """
     settings = spec.simulated
     growth = 1.0 + settings.parallel_cost_ratio * math.log2(spec.n_cards)
-    return growth / settings.steps_per_second
+    luck = float(_stream(spec, "launch", None).normal(0.0, 1.0)) * settings.launch_noise_ratio
+    return growth / settings.steps_per_second * math.exp(luck)
 
 
 def simulate_loops(spec: RunSpec, rank: int, iterations_per_loop: int) -> Iterator[Loop]:
@@ -258,8 +259,14 @@ def _simulate_modes(spec: RunSpec, rank: Optional[int], count: int) -> np.ndarra
     return np.cumsum(switches) % 2 == 1
 
 
+def name_launch(spec: RunSpec) -> str:
+    """What tells the seeds of a launch from those of others; nothing for the first."""
+    launch = spec.simulated.launch
+    return "" if launch == 1 else f" launch {launch}"
+
+
 def _stream(spec: RunSpec, effect: str, rank: Optional[int]) -> np.random.RandomState:
     """Random numbers of one effect. RandomState is frozen: every numpy version gives the same."""
-    text = f"{effect} {spec.random_seed} {'all' if rank is None else rank}"
+    text = f"{effect} {spec.random_seed} {'all' if rank is None else rank}{name_launch(spec)}"
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return np.random.RandomState(np.frombuffer(digest, dtype="<u4"))

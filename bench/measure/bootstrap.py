@@ -24,7 +24,7 @@ from bench.measure.autocorrelation import (
 )
 from bench.measure.distributions import normal_quantile, student_quantile
 from bench.measure.intervals import Interval
-from bench.measure.windows import IN_WINDOW, Windows
+from bench.measure.windows import MEASURED, Row, Windows, find_usual_steps
 
 LEVEL = 0.95
 N_RESAMPLES = 2000
@@ -95,20 +95,34 @@ def build_launch_series(windows: Windows) -> LaunchSeries:
         windows: the classified intervals.
 
     Returns:
-        Steps and seconds, [n]; n is 0 without a steady state. Where steps are unknown they count
-        as 1 for each interval, which leaves the rate as it is.
+        Steps and seconds, [n]; of the steady window, or where there is none of all intervals that
+        carry no tag.
     """
+    return sum_rows(windows.ranks, windows.rows)
+
+
+def sum_rows(ranks: Sequence[Sequence[Interval]], rows: Sequence[Row]) -> LaunchSeries:
+    """Adds up the ranks in each measured row.
+
+    Args:
+        ranks: classified intervals of each rank.
+        rows: the same side by side (:func:`bench.measure.windows.align_ranks`).
+
+    Returns:
+        Steps and seconds, [n]. Where steps are unknown an interval counts as the usual number, or
+        as 1 when none is told, which leaves the rate as it is.
+    """
+    usual = find_usual_steps(ranks) or 1
     steps, seconds = [], []
-    for row in windows.rows:
-        if row.reason in IN_WINDOW:
-            items = [windows.ranks[r][at] for r, at in enumerate(row.intervals) if at is not None]
-            steps.append(math.fsum(_get_steps(item) for item in items))
-            seconds.append(math.fsum(_get_steps(item) / item.steps_per_second for item in items))
+    for row in rows:
+        if row.reason in MEASURED:
+            items = [ranks[rank][at] for rank, at in enumerate(row.intervals) if at is not None]
+            weights = [float(item.steps or usual) for item in items]
+            steps.append(math.fsum(weights))
+            seconds.append(
+                math.fsum(weight / item.steps_per_second for weight, item in zip(weights, items))
+            )
     return LaunchSeries(np.array(steps), np.array(seconds))
-
-
-def _get_steps(item: Interval) -> float:
-    return float(item.steps or 1)
 
 
 def estimate_rate(

@@ -7,6 +7,7 @@ where both are there: ``seconds = steps / rate``.
 
 from __future__ import annotations
 
+import bisect
 import collections
 from dataclasses import dataclass, field
 from typing import List, Optional, Sequence, Tuple
@@ -14,6 +15,8 @@ from typing import List, Optional, Sequence, Tuple
 STEADY = "steady"
 WARM_UP = "warm-up"
 CHECKPOINT = "checkpoint"
+EVALUATION = "evaluation"
+OVERFLOW = "overflow-skipped"
 
 _AGREEMENT_RATIO = 0.02
 _AGREEMENT_SECONDS = 0.0015
@@ -27,10 +30,12 @@ class RateRecord:
     Attributes:
         line: where it stands in its log; only the order matters.
         steps_per_second: as printed.
+        wall_seconds: when it was printed, see :class:`Interval`.
     """
 
     line: int
     steps_per_second: float
+    wall_seconds: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class LossRecord:
         mlm: masked-LM loss, None where the trainer does not print it.
         nsp: next-sentence loss, likewise.
         total: total loss.
+        wall_seconds: when it was printed, see :class:`Interval`.
     """
 
     line: int
@@ -52,6 +58,7 @@ class LossRecord:
     mlm: Optional[float]
     nsp: Optional[float]
     total: Optional[float]
+    wall_seconds: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,9 @@ class RankTrack:
         saw_start: the log holds the start of the process, so its first interval is known to be
             the first of the run.
         checkpoint_lines: lines that tell of a checkpoint.
+        evaluation_lines: lines that tell of an evaluation.
+        overflow_lines: lines that tell of an update skipped for overflow.
+        start_seconds: when its first line was printed, see :class:`Interval`.
     """
 
     label: str
@@ -71,6 +81,9 @@ class RankTrack:
     rates: Sequence[RateRecord] = ()
     losses: Sequence[LossRecord] = ()
     checkpoint_lines: Sequence[int] = ()
+    evaluation_lines: Sequence[int] = ()
+    overflow_lines: Sequence[int] = ()
+    start_seconds: Optional[float] = None
     loss_scales: Sequence[float] = ()
     saw_start: bool = False
     problem_count: int = 0
@@ -87,6 +100,8 @@ class Interval:
         seconds: its time; None where neither steps nor seconds are known.
         steps_per_second: rate in it.
         reason: :data:`STEADY`, or why it is not measured.
+        wall_seconds: when its report was printed, seconds since 1 January 00:00 local time of
+            the year in which the log began; None for lines without a time stamp.
     """
 
     end_step: Optional[int]
@@ -94,6 +109,7 @@ class Interval:
     seconds: Optional[float]
     steps_per_second: float
     reason: str
+    wall_seconds: Optional[float] = None
 
 
 def build_intervals(track: RankTrack) -> List[Interval]:
@@ -101,11 +117,13 @@ def build_intervals(track: RankTrack) -> List[Interval]:
 
     The first interval after the start of a process is labelled warm-up: TensorFlow itself leaves
     the graph-building one unreported, and queues and caches fill in the next. An interval in which
-    a checkpoint was saved is labelled so. All others are steady here; a later stage looks closer.
+    updates were skipped, an evaluation ran or a checkpoint was saved is labelled so. All others are
+    steady here; :mod:`bench.measure.windows` looks closer.
     """
     steps_before = _steps_of_losses(track.losses)
     pairs = _pair(track.rates, track.losses, steps_before)
     common = _most_common([steps for steps in steps_before if steps])
+    last = len(track.losses) - 1
     intervals: List[Interval] = []
     previous_line = -1
     for rate, loss_index in pairs:
@@ -119,14 +137,30 @@ def build_intervals(track: RankTrack) -> List[Interval]:
         seconds, value = _time_of(rate, loss, steps)
         if value is None:
             continue
-        reason = STEADY
-        if any(previous_line < at <= line for at in track.checkpoint_lines):
-            reason = CHECKPOINT
-        elif track.saw_start and not intervals:
+        reason = _find_tag(track, previous_line, line)
+        if reason == STEADY and track.loss_scales and loss_index not in (None, last):
+            # The global step does not move for a skipped update.
+            reason = OVERFLOW if steps and common and steps < common else STEADY
+        if reason == STEADY and track.saw_start and not intervals:
             reason = WARM_UP
-        intervals.append(Interval(loss.step if loss else None, steps, seconds, value, reason))
+        wall = rate.wall_seconds if rate else (loss.wall_seconds if loss else None)
+        step = loss.step if loss else None
+        intervals.append(Interval(step, steps, seconds, value, reason, wall))
         previous_line = line
     return intervals
+
+
+def _find_tag(track: RankTrack, after: int, until: int) -> str:
+    """What the log tells between two reports, the gravest first."""
+    for reason, lines in (
+        (OVERFLOW, track.overflow_lines),
+        (EVALUATION, track.evaluation_lines),
+        (CHECKPOINT, track.checkpoint_lines),
+    ):
+        place = bisect.bisect_right(lines, after)
+        if place < len(lines) and lines[place] <= until:
+            return reason
+    return STEADY
 
 
 def _time_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from bench.measure.intervals import CHECKPOINT
-from bench.measure.windows import IN_WINDOW, Windows
+from bench.measure.windows import MEASURED, Windows
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def estimate_checkpoint_overhead(windows: Windows) -> CheckpointOverhead:
         steps = _get_steps(windows, row.intervals)
         seconds = steps * row.step_seconds
         total += seconds
-        if row.reason in IN_WINDOW:
+        if row.reason in MEASURED:
             steady_steps += steps
             steady_seconds += seconds
         elif row.reason == CHECKPOINT:

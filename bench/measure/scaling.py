@@ -122,7 +122,7 @@ def build_scaling_table(
         if n_cards != base and min(len(rates), len(measured[base])) > 1:
             low, high = (
                 share * limit
-                for limit in _bound_ratio(rates, measured[base], level, rng, n_resamples)
+                for limit in bound_ratio(rates, measured[base], level, rng, n_resamples)
             )
         efficiency = share * speed_up
         rows.append(
@@ -140,10 +140,17 @@ def build_scaling_table(
     return ScalingTable(kind, base, level, tuple(rows))
 
 
-def _bound_ratio(
+def bound_ratio(
     top: np.ndarray, bottom: np.ndarray, level: float, rng: np.random.RandomState, n: int
 ) -> Tuple[float, float]:
-    """Confidence limits of the ratio of two means."""
+    """Confidence limits of the ratio of two means.
+
+    Args:
+        top, bottom: rates of launches, at least two each.
+        level: of the interval.
+        rng: source of the resampling.
+        n: bootstrap samples.
+    """
     parts = [
         float(side.var(ddof=1)) / len(side) / float(side.mean()) ** 2 for side in (top, bottom)
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from bench.measure.estimate import compute_weighted_quantile
-from bench.measure.windows import IN_WINDOW, Windows
+from bench.measure.windows import MEASURED, Windows
 
 SHARES = (0.5, 0.95, 0.99)
 
@@ -45,7 +45,7 @@ def estimate_step_times(windows: Windows, shares: Sequence[float] = SHARES) -> S
     pairs: List[Tuple[float, float]] = []
     sizes = set()
     for row in windows.rows:
-        if row.reason in IN_WINDOW:
+        if row.reason in MEASURED:
             steps = [
                 windows.ranks[r][at].steps for r, at in enumerate(row.intervals) if at is not None
             ]

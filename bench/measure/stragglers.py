@@ -7,7 +7,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from bench.measure.windows import IN_WINDOW, Windows
+from bench.measure.windows import MEASURED, Windows
 
 OUTLYING_SPREADS = 4.0
 SMALLEST_SPREAD_RATIO = 0.001
@@ -43,7 +43,7 @@ def find_stragglers(windows: Windows) -> Stragglers:
     """
     times: List[Optional[float]] = []
     for intervals in windows.ranks:
-        measured = [item for item in intervals if item.reason in IN_WINDOW]
+        measured = [item for item in intervals if item.reason in MEASURED]
         steps = sum(item.steps or 1 for item in measured)
         seconds = sum((item.steps or 1) / item.steps_per_second for item in measured)
         times.append(seconds / steps if measured else None)

@@ -13,24 +13,34 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from bench.measure.intervals import CHECKPOINT, STEADY, WARM_UP, Interval
+from bench.measure.intervals import (
+    CHECKPOINT,
+    EVALUATION,
+    OVERFLOW,
+    STEADY,
+    WARM_UP,
+    Interval,
+)
 from bench.measure.spikes import mark_spikes
 from bench.measure.steady import MINIMUM_INTERVALS, SteadyState, detect_steady_state
 
 COMPILE = "graph compile"
-EVALUATION = "evaluation"
-OVERFLOW = "overflow-skipped"
 OUTLIER = "outlier"
 TAIL = "tail"
+UNSETTLED = "not steady"
 
-REASONS = (COMPILE, WARM_UP, STEADY, CHECKPOINT, EVALUATION, OVERFLOW, OUTLIER, TAIL)
-"""All reasons. Without a steady state nothing ever left the warm-up."""
+REASONS = (COMPILE, WARM_UP, STEADY, CHECKPOINT, EVALUATION, OVERFLOW, OUTLIER, TAIL, UNSETTLED)
+"""All reasons. Without a steady state every interval that carries no tag is :data:`UNSETTLED`."""
 IN_WINDOW = frozenset({STEADY, OUTLIER})
 """Reasons of the intervals that are measured: a slow one now and then belongs to the speed."""
+MEASURED = IN_WINDOW | {UNSETTLED}
+"""The same, and what is left to go by where there is no steady state; the two never meet."""
 
+_PLAIN = frozenset({STEADY, OUTLIER, UNSETTLED})
+"""What the search itself decides; intervals that carry one of these are judged anew."""
 _COMPILE_FACTOR = 1.5
 # What a row of intervals is called when its ranks tell different things: the first that any says.
-_TAG_ORDER = (OVERFLOW, EVALUATION, CHECKPOINT, COMPILE, WARM_UP, TAIL)
+_TAG_ORDER = (OVERFLOW, EVALUATION, CHECKPOINT, COMPILE, WARM_UP, TAIL, UNSETTLED, OUTLIER)
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,24 @@ class Windows:
 
     @property
     def n_measured(self) -> int:
-        """Rows in the window."""
+        """Rows in the steady window."""
         return sum(1 for row in self.rows if row.reason in IN_WINDOW)
+
+    def describe(self) -> str:
+        """The window in words: which intervals, and why these."""
+        n = len(self.rows)
+        if self.first_row is None:
+            left = self.count(UNSETTLED)
+            return f"NO STEADY STATE ({self.state.reason}); all {left} of {n} intervals untagged"
+        first = next(
+            self.ranks[rank][at]
+            for rank, at in enumerate(self.rows[self.first_row].intervals)
+            if at is not None
+        )
+        begin = f"interval {self.first_row + 1}"
+        if first.end_step is not None and first.steps is not None:
+            begin = f"step {first.end_step - first.steps + 1}"
+        return f"steady from {begin} on: {self.n_measured} of {n} intervals"
 
 
 def classify_intervals(
@@ -87,12 +113,14 @@ def classify_intervals(
         minimum_intervals: a steady state has at least so many.
     """
     rows = align_ranks(ranks)
-    plain = [index for index, row in enumerate(rows) if row.reason == STEADY]
+    plain = [index for index, row in enumerate(rows) if row.reason in _PLAIN]
     state = detect_steady_state([rows[index].step_seconds for index in plain], minimum_intervals)
     first_row = None if state.start is None else plain[state.start]
     reasons = [row.reason for row in rows]
     for index in plain:
-        if first_row is None or index < first_row:
+        if first_row is None:
+            reasons[index] = UNSETTLED
+        elif index < first_row:
             reasons[index] = WARM_UP
     if state.start is not None:
         measured = plain[state.start :]
@@ -126,7 +154,7 @@ def align_ranks(ranks: Sequence[Sequence[Interval]]) -> List[Row]:
         for index, item in enumerate(intervals):
             key = item.end_step if by_step and item.end_step is not None else index
             places.setdefault(key, [None] * len(ranks))[rank] = index
-    usual = _find_usual_steps(ranks)
+    usual = find_usual_steps(ranks)
     rows: List[Row] = []
     for key in sorted(places):
         indices = places[key]
@@ -143,13 +171,15 @@ def align_ranks(ranks: Sequence[Sequence[Interval]]) -> List[Row]:
             for rank, at in enumerate(row.intervals)
             if at is not None
         )
-        if row.reason != STEADY or not (None in row.intervals or (last and short)):
+        missing = any(at is None for rank, at in enumerate(row.intervals) if ranks[rank])
+        if row.reason != STEADY or not (missing or (last and short)):
             break
         rows[index] = replace(row, reason=TAIL)
     return rows
 
 
-def _find_usual_steps(ranks: Sequence[Sequence[Interval]]) -> Optional[int]:
+def find_usual_steps(ranks: Sequence[Sequence[Interval]]) -> Optional[int]:
+    """Most common number of steps in an interval; None where no interval tells it."""
     counts = collections.Counter(
         item.steps for intervals in ranks for item in intervals if item.steps
     )

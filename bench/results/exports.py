@@ -14,7 +14,15 @@ from tabulate import tabulate
 from bench.results.model import RunResult
 from bench.results.modelzoo import OUR_MARK, SIMULATED_MARK, CaseLog, render_case_log
 
-_INTERVAL_COLUMNS = ("end_step", "steps", "seconds", "steps_per_second", "reason")
+_INTERVAL_COLUMNS = (
+    "end_step",
+    "steps",
+    "seconds",
+    "steps_per_second",
+    "told",
+    "reason",
+    "wall_seconds",
+)
 _TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ")
 
 _CASE_NOTES = (
@@ -170,7 +178,7 @@ def _describe_import(result: RunResult) -> List[str]:
 def _list_measurement_fields(result: RunResult) -> Tuple[str, ...]:
     for measurement in result.summary.values():
         return tuple(vars(measurement))
-    return ("value", "unit", "n", "window", "reason")
+    return ("value", "low", "high", "level", "unit", "n", "window", "reason")
 
 
 def _plain(value: Any) -> str:

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.errors import DataError
-from bench.logs import patterns
 from bench.logs.files import read_logs
 from bench.logs.ranks import RankLog
 from bench.logs.report import LogReport
-from bench.measure.estimate import estimate_final_losses, estimate_throughput
+from bench.measure import validity
 from bench.measure.figures import Check, Measurement
-from bench.measure.intervals import (
-    Interval,
-    LossRecord,
-    RankTrack,
-    RateRecord,
-    build_intervals,
-)
-from bench.measure.validity import (
-    check_enough_intervals,
-    check_exit_codes,
-    check_losses_finite,
-    check_ranks_seen,
-    check_steps_reached,
-)
+from bench.measure.flops import PeakFlops
+from bench.measure.intervals import Interval, RankTrack, build_intervals
+from bench.measure.loss_band import LossBand, check_loss_band, describe_case
+from bench.measure.summary import Sizes, summarise_launch
+from bench.measure.windows import Windows, classify_intervals
 from bench.results.model import RankRecord
+from bench.results.tracks import build_track, find_sizes, read_flags, read_model_of
 from bench.spec import RunSpec
-
-SEED_BATCH_SIZE = 128
-"""The batch per card of the ModelZoo document, taken when neither user nor log tells it."""
-
-_START_PHASES = ("Calling model_fn", "Graph was finalized", "Running local_init_op")
-_SIZE_FLAGS = {"train_batch_size": "batch_size", "max_seq_length": "seq_length"}
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What turns steps into sequences; None where not known."""
+class LaunchFacts:
+    """What is known of a launched run besides its logs.
 
-    batch_size: Optional[int] = None
-    seq_length: Optional[int] = None
-    cards: Optional[int] = None
+    Attributes:
+        spec: what was asked, one card count.
+        exit_codes: of the rank processes; empty when none was started.
+        flags: flag → value on the trainer's command line; empty for a foreign trainer.
+        model_config: the BERT configuration, None if not known.
+        peak: of one card, None where utilisation means nothing.
+        steady_required: a run that never gets steady is invalid.
+        loss_bands: where the loss of sound runs lies.
+        foreign_processes: what else ran on the cards, None if not known.
+        foreign_reason: why it is not.
+    """
+
+    spec: RunSpec
+    exit_codes: Mapping[int, Optional[int]] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    model_config: Optional[Mapping[str, Any]] = None
+    peak: Optional[PeakFlops] = None
+    steady_required: bool = True
+    loss_bands: Sequence[LossBand] = ()
+    foreign_processes: Optional[Sequence[str]] = None
+    foreign_reason: str = "no telemetry"
 
 
 @dataclass(frozen=True)
@@ -84,36 +87,58 @@ class LogsMeasured:
     origins: Dict[str, str] = field(default_factory=dict)
 
 
-def measure_run(
-    logs_dir: Path, spec: RunSpec, exit_codes: Mapping[int, Optional[int]]
-) -> RunMeasured:
+def measure_run(logs_dir: Path, facts: LaunchFacts) -> RunMeasured:
     """Measures a launched run from its log folder.
 
     Args:
         logs_dir: folder of ``train_<device>.log`` files.
-        spec: what was asked, one card count.
-        exit_codes: of the rank processes; empty when none was started.
+        facts: what else is known of it.
     """
+    spec = facts.spec
     ranks = read_logs(sorted(logs_dir.glob("train_*.log"))).ranks
     tracks = [build_track(rank) for rank in ranks]
-    intervals = [build_intervals(track) for track in tracks]
-    records = tuple(
-        build_record(index, rank, track, items, exit_codes)
-        for index, (rank, track, items) in enumerate(zip(ranks, tracks, intervals))
-    )
+    told, windows = _classify(tracks)
+    sizes = Sizes(spec.batch_size, spec.seq_length, spec.n_cards, spec.max_predictions)
     losses = [track.losses for track in tracks]
-    summary = estimate_throughput(intervals, spec.batch_size, spec.seq_length, spec.n_cards)
-    summary.update(estimate_final_losses(losses))
+    flags = [read_flags(rank.report) for rank in ranks]
+    case = describe_case(asdict(spec), spec.n_cards)
+    if spec.data is not None or spec.trainer_command:
+        case["data_language"] = None
     checks = (
-        check_exit_codes(exit_codes),
-        check_ranks_seen(
+        validity.check_exit_codes(facts.exit_codes),
+        validity.check_ranks_seen(
             [track.label for track in tracks if track.losses or track.rates], spec.n_cards
         ),
-        check_steps_reached([_last_step(track) for track in tracks], spec.steps),
-        check_losses_finite(losses),
-        check_enough_intervals(intervals),
+        validity.check_steps_reached([_last_step(track) for track in tracks], spec.steps),
+        validity.check_group_size(
+            [one.get("collective_group_size") for one in flags], spec.n_cards
+        ),
+        validity.check_shards([one.get("input_shares") for one in flags], spec.n_cards),
+        validity.check_declared(facts.flags, flags),
+        validity.check_losses_finite(losses),
+        check_loss_band(facts.loss_bands, case, losses),
+        validity.check_skipped(windows),
+        validity.check_no_foreign_processes(facts.foreign_processes, facts.foreign_reason),
+        validity.check_clock(tracks),
+        validity.check_intervals(windows),
+        validity.check_steady(windows, facts.steady_required),
     )
-    return RunMeasured(records, summary, checks)
+    return RunMeasured(
+        ranks=tuple(
+            build_record(index, rank, track, tags, items, facts.exit_codes)
+            for index, (rank, track, tags, items) in enumerate(
+                zip(ranks, tracks, told, windows.ranks)
+            )
+        ),
+        summary=summarise_launch(windows, tracks, sizes, facts.model_config, facts.peak),
+        checks=checks,
+    )
+
+
+def _classify(tracks: Sequence[RankTrack]) -> Tuple[List[List[str]], Windows]:
+    """What the logs told of each interval, and what became of it."""
+    intervals = [build_intervals(track) for track in tracks]
+    return [[item.reason for item in items] for items in intervals], classify_intervals(intervals)
 
 
 def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
@@ -136,23 +161,25 @@ def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
         )
     sizes, origins = find_sizes(told, reports, ranks)
     tracks = [build_track(rank) for rank in ranks]
-    intervals = [build_intervals(track) for track in tracks]
+    tags, windows = _classify(tracks)
+    sizes = replace(sizes, cards=sizes.cards or len(ranks))
     losses = [track.losses for track in tracks]
-    summary = estimate_throughput(
-        intervals, sizes.batch_size, sizes.seq_length, sizes.cards or len(ranks)
-    )
-    summary.update(estimate_final_losses(losses))
     return LogsMeasured(
         sources=[report.source for report in reports],
         ranks=tuple(
-            build_record(index, rank, track, items, {})
-            for index, (rank, track, items) in enumerate(zip(ranks, tracks, intervals))
+            build_record(index, rank, track, told_of, items, {})
+            for index, (rank, track, told_of, items) in enumerate(
+                zip(ranks, tracks, tags, windows.ranks)
+            )
         ),
-        summary=summary,
+        summary=summarise_launch(windows, tracks, sizes, read_model_of(reports)),
         checks=(
-            check_steps_reached([_last_step(track) for track in tracks], None),
-            check_losses_finite(losses),
-            check_enough_intervals(intervals),
+            validity.check_steps_reached([_last_step(track) for track in tracks], None),
+            validity.check_losses_finite(losses),
+            validity.check_skipped(windows),
+            validity.check_clock(tracks),
+            validity.check_intervals(windows),
+            validity.check_steady(windows, False),
         ),
         counts=_count_records(reports),
         loss_scales=_count_loss_scales(reports),
@@ -162,49 +189,15 @@ def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
     )
 
 
-def build_track(rank: RankLog) -> RankTrack:
-    """What one rank's part of its log says, as plain records."""
-    losses = rank.rows("losses")
-    full = (losses["present"] & patterns.MASKED_LM) != 0
-    if full.any():
-        # The Estimator's own hook reports the total loss of the same steps once more.
-        losses = losses[full]
-    there = losses["present"]
-    columns = zip(
-        losses["line_number"].tolist(),
-        losses["global_step"].tolist(),
-        _optional(losses["elapsed_seconds"], there & patterns.ELAPSED),
-        _optional(losses["masked_lm_loss"], there & patterns.MASKED_LM),
-        _optional(losses["next_sentence_loss"], there & patterns.NEXT_SENTENCE),
-        losses["total_loss"].tolist(),
-    )
-    rates = rank.rows("step_rates")
-    phases = set(rank.report.phases.column("name").tolist())
-    return RankTrack(
-        label=rank.key.label,
-        rank=rank.key.rank_id,
-        rates=[
-            RateRecord(line, value)
-            for line, value in zip(
-                rates["line_number"].tolist(), rates["steps_per_second"].tolist()
-            )
-        ],
-        losses=[LossRecord(*row) for row in columns],
-        checkpoint_lines=rank.rows("checkpoints")["line_number"].tolist(),
-        loss_scales=rank.rows("loss_scales")["value"].tolist(),
-        saw_start=any(name in phases for name in _START_PHASES),
-        problem_count=sum(rank.report.problem_counts.values()),
-    )
-
-
 def build_record(
     index: int,
     rank: RankLog,
     track: RankTrack,
+    told: Sequence[str],
     intervals: Sequence[Interval],
     exit_codes: Mapping[int, Optional[int]],
 ) -> RankRecord:
-    """The stored form of a rank."""
+    """The stored form of a rank; ``told`` is what its log says of each interval."""
     number = index if track.rank is None else track.rank
     return RankRecord(
         rank=number,
@@ -217,7 +210,9 @@ def build_record(
             "steps": [item.steps for item in intervals],
             "seconds": [item.seconds for item in intervals],
             "steps_per_second": [item.steps_per_second for item in intervals],
+            "told": list(told),
             "reason": [item.reason for item in intervals],
+            "wall_seconds": [item.wall_seconds for item in intervals],
         },
         losses={
             "step": [record.step for record in track.losses],
@@ -230,43 +225,8 @@ def build_record(
     )
 
 
-def find_sizes(
-    told: Sizes, reports: Sequence[LogReport], ranks: Sequence[RankLog]
-) -> Tuple[Sizes, Dict[str, str]]:
-    """Batch, sequence length and cards, and where each is known from."""
-    found: Dict[str, int] = {}
-    for report in reports:
-        flags = report.flags
-        for flag, value in zip(flags.column("name").tolist(), flags.column("value").tolist()):
-            name = _SIZE_FLAGS.get(flag)
-            if name is not None and value.isdigit():
-                found.setdefault(name, int(value))
-    sizes_said = {key.rank_size for key in (rank.key for rank in ranks) if key.rank_size}
-    if len(sizes_said) == 1:
-        found["cards"] = sizes_said.pop()
-    values: Dict[str, Optional[int]] = {}
-    origins: Dict[str, str] = {}
-    for name in ("batch_size", "seq_length", "cards"):
-        given = getattr(told, name)
-        if given is not None:
-            values[name], origins[name] = given, "told"
-        elif name in found:
-            values[name], origins[name] = found[name], "log"
-        else:
-            values[name], origins[name] = None, "not known"
-    if values["batch_size"] is None:
-        values["batch_size"], origins["batch_size"] = SEED_BATCH_SIZE, "assumed"
-    if values["cards"] is None:
-        values["cards"], origins["cards"] = len(ranks), "ranks seen"
-    return Sizes(**values), origins
-
-
 def _last_step(track: RankTrack) -> Optional[int]:
     return track.losses[-1].step if track.losses else None
-
-
-def _optional(column: Any, present: Any) -> List[Optional[float]]:
-    return [value if bit else None for value, bit in zip(column.tolist(), present.tolist())]
 
 
 def _count_records(reports: Sequence[LogReport]) -> Dict[str, int]:

@@ -5,6 +5,8 @@ History of ``SCHEMA_VERSION``:
 1. First form.
 2. ``found.environment`` has ``facts`` and ``absent``; ``found.state_before`` and
    ``found.state_after``; ``found.imported`` in results that others measured.
+3. Intervals have ``told`` and ``wall_seconds``, ``reason`` is that of the steady-state search;
+   measurements have limits, checks may be open or not required.
 
 ``bench.results.schema`` holds the JSON Schema of each, ``bench.results.upgrade`` the steps between.
 """
@@ -18,7 +20,7 @@ from bench.errors import DataError
 from bench.measure.figures import Check, Measurement
 from bench.results.upgrade import upgrade_document
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STATES = ("running", "finished", "failed")
 
@@ -51,7 +53,9 @@ class RankRecord:
         exit_code: of its process, None when not launched by us.
         last_step: last global step seen, None if none.
         intervals: columns ``end_step`` (None where the log does not say), ``steps``,
-            ``seconds``, ``reason`` (why it is or is not in the window), one entry per interval.
+            ``seconds``, ``steps_per_second``, ``told`` (what the log says of it), ``reason`` (why
+            it is or is not in the window), ``wall_seconds`` (when it was reported), one entry
+            per interval.
         losses: columns ``step``, ``mlm``, ``nsp``, ``total``, one entry per report.
         loss_scales: loss-scale values in order.
         problems: count of unreadable lines and the first of them.
@@ -110,8 +114,18 @@ class RunResult:
 
     @property
     def valid(self) -> bool:
-        """Finished, and every check passed."""
-        return self.state == "finished" and all(check.passed for check in self.validity)
+        """Finished, and no required check failed."""
+        return self.state == "finished" and not any(check.fatal for check in self.validity)
+
+    @property
+    def steady(self) -> bool:
+        """Whether its figures come from a steady state, as far as a check tells."""
+        return all(c.passed is not False for c in self.validity if c.name == "steady state")
+
+    @property
+    def build(self) -> str:
+        """Which of two builds of a session it measures; empty for only one."""
+        return str(self.session.get("build") or "")
 
     def value(self, key: str) -> Optional[float]:
         """A summary figure, None when absent or not measurable."""

@@ -68,5 +68,20 @@ def _with_reasons(facts: Mapping[str, Any]) -> Dict[str, Any]:
     return {"facts": dict(facts), "absent": absent}
 
 
-UPGRADERS: Dict[int, Callable[[Mapping[str, Any]], Dict[str, Any]]] = {1: _upgrade_1_to_2}
+def _upgrade_2_to_3(document: Mapping[str, Any]) -> Dict[str, Any]:
+    """Intervals: up to version 2 the reason was what the log told, and no time was kept."""
+    ranks = []
+    for rank in document["ranks"]:
+        columns = dict(rank.get("intervals", {}))
+        if "reason" in columns:
+            columns.setdefault("told", list(columns["reason"]))
+            columns.setdefault("wall_seconds", [None] * len(columns["reason"]))
+        ranks.append({**rank, "intervals": columns})
+    return {**document, "ranks": ranks}
+
+
+UPGRADERS: Dict[int, Callable[[Mapping[str, Any]], Dict[str, Any]]] = {
+    1: _upgrade_1_to_2,
+    2: _upgrade_2_to_3,
+}
 """Version → how it becomes the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shutil
 import sys
@@ -16,18 +17,31 @@ from bench.environment import Subject, collect_state, redact_words
 from bench.errors import BenchError, OutputError
 from bench.launch.plan import LaunchPlan, build_plan
 from bench.launch.processes import RankGroup
-from bench.launch.trainer import build_trainer_argv, find_model_config, find_trainer_folder
+from bench.launch.trainer import (
+    build_trainer_argv,
+    find_model_config,
+    find_trainer_folder,
+    read_model_config,
+)
+from bench.measure.flops import find_peak_flops
 from bench.measure.live import LiveRun, RunFacts
-from bench.results.from_logs import measure_run
+from bench.measure.loss_band import read_loss_bands
+from bench.results.from_logs import LaunchFacts, measure_run
 from bench.results.model import Failure, RunResult
 from bench.results.store import write_result, write_spec
 from bench.session.failure import diagnose_failure
 from bench.session.progress import Progress
 from bench.session.signals import SignalCatcher, build_interruption
+from bench.session.telemetry import build_sampler, describe_telemetry, get_foreign_processes
 from bench.session.watch import Watch
 from bench.spec import RunSpec, spec_to_dict
+from bench.spec_session import SessionSpec
+from bench.telemetry.sampler import TelemetrySampler
+
+LOSS_BANDS = Path(bench.__file__).resolve().parent / "measure" / "loss_bands.yaml"
 
 _POLL_SECONDS = 0.2
+_PEAK_NAMES = {"fp32": "fp32", "fp16": "fp16", "allow_mix_precision": "mixed"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class RunContext:
     signals: SignalCatcher
     progress: Progress
     set_live: Callable[[LiveRun], None]
+    set_telemetry: Callable[[TelemetrySampler], None]
 
 
 def run_once(context: RunContext) -> RunResult:
@@ -104,7 +119,13 @@ def _launch_and_watch(
     first_end: Optional[float] = None
     watch = Watch(_list_logs(context.run_dir, allocation), live)
     live.set_state("compiling")
-    with RankGroup(plan, spec.rank_timeout_seconds) as group:
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(RankGroup(plan, spec.rank_timeout_seconds))
+        process_ids = {rank.plan.rank: rank.popen.pid for rank in group.ranks}
+        sampler = stack.enter_context(
+            build_sampler(context.run_dir, spec, context.backend.name, allocation, process_ids)
+        )
+        context.set_telemetry(sampler)
         _note_up(context, live, [rank.plan.rank for rank in group.ranks], True)
         while group.running and failure is None:
             time.sleep(_POLL_SECONDS)
@@ -142,6 +163,8 @@ def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
     data = context.spec.data
     return replace(
         context.spec,
+        session=SessionSpec(),
+        total_batch_size=None,
         backend=context.backend.name,
         cores_per_card=allocation.cores_per_card,
         data=None if data is None else str(Path(data).resolve()),
@@ -264,7 +287,9 @@ def _build_final_result(
 ) -> RunResult:
     # First the state: reading the logs loads the machine, too.
     state = collect_state(Subject(output=str(context.run_dir)))
-    measured = measure_run(context.run_dir / "logs", context.spec, exit_codes)
+    measured = measure_run(
+        context.run_dir / "logs", build_launch_facts(context, started, exit_codes)
+    )
     return replace(
         started,
         state="finished" if failure is None else "failed",
@@ -275,6 +300,35 @@ def _build_final_result(
         failure=failure,
         ended_at=_now(),
     )
+
+
+def build_launch_facts(
+    context: RunContext, started: RunResult, exit_codes: Mapping[int, Optional[int]]
+) -> LaunchFacts:
+    """What is known of a run besides its logs."""
+    spec, backend = context.spec, context.backend
+    ours = not (backend.simulated or spec.trainer_command)
+    has_model = find_trainer_folder() is not None and not spec.trainer_command
+    steady = spec.require_steady
+    kinds = dict(context.environment.get("facts", {})).get("npu_names") or []
+    return LaunchFacts(
+        spec=spec,
+        exit_codes=exit_codes,
+        flags=_parse_flags(started.found["trainer_argv"]) if ours else {},
+        model_config=read_model_config(spec.model) if has_model else None,
+        peak=find_peak_flops(str(kinds[0]) if kinds else None, _PEAK_NAMES[spec.precision])
+        if backend.name == "ascend"
+        else None,
+        steady_required=backend.name != "cpu" if steady is None else steady,
+        loss_bands=read_loss_bands(LOSS_BANDS) if ours else (),
+        foreign_reason="only an NPU driver tells which processes use a card",
+    )
+
+
+def _parse_flags(argv: Sequence[str]) -> Dict[str, str]:
+    pairs = [word[2:].partition("=") for word in argv if word.startswith("--")]
+    # A repeated flag counts as it was given last.
+    return {name: value for name, separator, value in pairs if separator}
 
 
 def _now() -> str:

@@ -1,13 +1,13 @@
-"""A sweep: the same case launched with each card count, in turn."""
+"""A sweep: cases (card counts, of one build or two) launched in turn, as often as asked."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from bench.devices.base import Backend
 from bench.devices.choose import build_backends, choose_backend
@@ -21,6 +21,13 @@ from bench.launch.trainer import (
     read_model_config,
 )
 from bench.measure.live import LiveRun, RunSnapshot
+from bench.measure.repeats import (
+    DEFAULT_REPEATS,
+    MINIMUM_LAUNCHES,
+    decide_next_launch,
+    plan_launches,
+)
+from bench.results.cases import build_series
 from bench.results.model import RunResult
 from bench.results.store import (
     build_run_id,
@@ -32,9 +39,40 @@ from bench.session.progress import Progress
 from bench.session.run import RunContext, run_once
 from bench.session.signals import SignalCatcher
 from bench.spec import RunSpec, for_cards
+from bench.spec_session import SessionSpec
 
+_LAUNCHES_OF_A = 10_000
 _RECURRING = ("usage", "data", "infrastructure", "interrupted")
 """Kinds of failure that the next card count would meet again."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One of the builds that a session compares, or its only one.
+
+    Attributes:
+        label: ``"A"`` or ``"B"``; empty for only one.
+        spec: what was asked, every card count.
+        backend: where it runs.
+        reason: one line that says why there.
+    """
+
+    label: str
+    spec: RunSpec
+    backend: Backend
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the launches of a build share."""
+
+    data: Dict[str, str]
+    environment: Dict[str, Any]
+
+
+CaseKey = Tuple[str, int]
+"""Label of the build and card count."""
 
 
 @dataclass
@@ -42,23 +80,31 @@ class Sweep:
     """A checked and prepared session; :meth:`run` launches it.
 
     Attributes:
-        spec: what was asked, every card count.
-        backend: where it runs.
-        backend_reason: one line that says why there.
+        builds: what is launched, one build or two.
         output: where results go; made when the session is launched.
         session_id: identity of this command.
         quiet: no progress.
         run_directories: folders of the runs launched so far.
     """
 
-    spec: RunSpec
-    backend: Backend
-    backend_reason: str
+    builds: Tuple[Build, ...]
     output: Path
     session_id: str
     quiet: bool
     run_directories: List[Path] = field(default_factory=list)
     _live: Optional[LiveRun] = None
+
+    @property
+    def plan(self) -> SessionSpec:
+        """How often and in which order to launch; that of the first build."""
+        return self.builds[0].spec.session
+
+    @property
+    def repeats(self) -> int:
+        """Launches of each case: as asked, else what suits the backend."""
+        if self.plan.repeats is not None:
+            return self.plan.repeats
+        return DEFAULT_REPEATS if self.builds[0].backend.name == "ascend" else 1
 
     @property
     def runs_directory(self) -> Path:
@@ -76,7 +122,7 @@ class Sweep:
             sys.stderr.flush()
 
     def run(self, signals: SignalCatcher) -> List[RunResult]:
-        """Prepares the data, then launches every card count in the order asked.
+        """Prepares the data, then launches every case as often as asked.
 
         A failed run is a result like any other; the sweep goes on unless the next run would
         meet the same failure, or a signal asked for the end.
@@ -85,88 +131,178 @@ class Sweep:
             BenchError: something is wrong before the first launch.
         """
         create_output_directory(self.output)
-        self.note(self.backend_reason)
-        data = self._prepare(signals)
-        environment = collect_environment(self._build_subject(data))
+        prepared: Dict[str, Prepared] = {}
+        for build in self.builds:
+            self.note((f"{build.label}: " if build.label else "") + build.reason)
+            data = _prepare(build, self.note, signals)
+            subject = _build_subject(build, data, self.runs_directory)
+            prepared[build.label] = Prepared(data, collect_environment(subject))
         results: List[RunResult] = []
-        for index, n_cards in enumerate(self.spec.cards):
+        order = self._order_launches()
+        for index, (label, n_cards) in enumerate(order):
             signals.check()
-            result = self._run_cell(index, n_cards, data, environment, signals)
+            if not self._is_needed((label, n_cards), results):
+                continue
+            build = next(build for build in self.builds if build.label == label)
+            result = self._run_cell(index, build, n_cards, prepared[label], signals, results)
             results.append(result)
             if result.failure is not None and result.failure.kind in _RECURRING:
                 break
-        return results
+        return sorted(results, key=self._place)
 
-    def _prepare(self, signals: SignalCatcher) -> Dict[str, str]:
-        if self.backend.simulated:
-            return {"kind": "simulated"}
-        if self.spec.trainer_command:
-            given = self.spec.data
-            return (
-                {"kind": "trainer's own"}
-                if given is None
-                else prepare_data(self.spec, self.spec.trainer_python, self.note)
-            )
-        check_trainer_python(self.spec.trainer_python or sys.executable)
-        signals.check()
-        return prepare_data(self.spec, self.spec.trainer_python, self.note)
+    def _order_launches(self) -> List[CaseKey]:
+        cases = [(build.label, n) for build in self.builds for n in build.spec.cards]
+        if self.plan.until_precision is None and self.repeats == 1:
+            return cases
+        if self.plan.until_precision is None:
+            return plan_launches(cases, self.repeats, self.plan.order_seed)
+        return plan_launches(cases, self.plan.maximum_launches, self.plan.order_seed)
 
-    def _build_subject(self, data: Dict[str, str]) -> Subject:
-        """What the runs of this session will use."""
-        spec, folder = self.spec, find_trainer_folder()
-        ours = not (self.backend.simulated or spec.trainer_command)
-        first = spec.trainer_command[0] if spec.trainer_command else ""
-        foreign_python = first if os.path.basename(first).startswith("python") else None
-        return Subject(
-            trainer_python=(spec.trainer_python or sys.executable) if ours else foreign_python,
-            trainer_folder=str(folder) if ours and folder else None,
-            output=str(self.runs_directory),
-            data=data.get("directory"),
-            model_config=str(find_model_config(spec.model)) if ours else None,
-            rank_table=spec.rank_table,
+    def _is_needed(self, key: CaseKey, results: Sequence[RunResult]) -> bool:
+        """Whether a case wants one more launch, for a session that runs until it is precise."""
+        if self.plan.until_precision is None:
+            return True
+        mine = [result for result in results if (result.build, result.n_cards) == key]
+        series = [build_series(result.ranks) for result in mine if result.valid]
+        decision = decide_next_launch(
+            [one for one in series if one is not None],
+            self.plan.until_precision,
+            maximum=self.plan.maximum_launches,
+        )
+        if len(mine) >= MINIMUM_LAUNCHES:
+            self.note(f"{_name_case(key)}: {decision.reason}")
+        return decision.needed and len(mine) < self.plan.maximum_launches
+
+    def _place(self, result: RunResult) -> Tuple[int, int, int]:
+        """Where a run stands in a report: by build, then card count as asked, then repeat."""
+        labels = [build.label for build in self.builds]
+        cards = list(self.builds[labels.index(result.build)].spec.cards)
+        return (
+            labels.index(result.build),
+            cards.index(result.n_cards),
+            int(result.session.get("repeat", 1)),
         )
 
     def _run_cell(
         self,
         index: int,
+        build: Build,
         n_cards: int,
-        data: Dict[str, str],
-        environment: Dict[str, Any],
+        prepared: Prepared,
         signals: SignalCatcher,
+        results: Sequence[RunResult],
     ) -> RunResult:
-        spec = for_cards(self.spec, n_cards)
-        run_id = build_run_id(self.session_id, spec.model, self.backend.name, n_cards, repeat=1)
+        key = (build.label, n_cards)
+        repeat = 1 + sum(1 for result in results if (result.build, result.n_cards) == key)
+        spec = for_cards(build.spec, n_cards)
+        if build.backend.simulated:
+            # Launches of real cards differ by themselves; simulated ones are told to.
+            launch = repeat + (_LAUNCHES_OF_A if build.label == "B" else 0)
+            spec = replace(spec, simulated=replace(spec.simulated, launch=launch))
+        name = build.backend.name + (f"-{build.label}" if build.label else "")
+        run_id = build_run_id(self.session_id, spec.model, name, n_cards, repeat)
         run_dir = create_run_directory(self.runs_directory, run_id)
         self.run_directories.append(run_dir)
+        launches = [(result.build, result.n_cards) for result in results] + [key]
+        session = {
+            "id": self.session_id,
+            "index": index,
+            "cards": list(build.spec.cards),
+            "build": build.label or None,
+            "repeat": repeat,
+            "repeats": None if self.plan.until_precision is not None else self.repeats,
+            "until_precision": self.plan.until_precision,
+            "order_seed": self.plan.order_seed,
+            # What was launched until then: with --until-precision no more is known.
+            "order": [_name_case(one) for one in launches]
+            if self.plan.until_precision is not None
+            else [_name_case(one) for one in self._order_launches()],
+        }
         context = RunContext(
             spec=spec,
-            sweep=self.spec.cards,
-            backend=self.backend,
-            backend_reason=self.backend_reason,
+            sweep=build.spec.cards,
+            backend=build.backend,
+            backend_reason=build.reason,
             run_id=run_id,
             run_dir=run_dir,
-            session={"id": self.session_id, "index": index, "cards": list(self.spec.cards)},
-            data=data,
-            environment=environment,
+            session=session,
+            data=prepared.data,
+            environment=prepared.environment,
             inherited=dict(os.environ),
             signals=signals,
-            progress=Progress(f"{n_cards} card(s)", self.quiet),
+            progress=Progress(self._caption(key, repeat), self.quiet),
             set_live=self._set_live,
         )
         return run_once(context)
+
+    def _caption(self, key: CaseKey, repeat: int) -> str:
+        label, n_cards = key
+        text = f"{label}, {n_cards} card(s)" if label else f"{n_cards} card(s)"
+        if self.plan.until_precision is not None:
+            return f"{text}, launch {repeat}"
+        return text if self.repeats == 1 else f"{text}, launch {repeat} of {self.repeats}"
 
     def _set_live(self, live: LiveRun) -> None:
         self._live = live
 
 
-def open_sweep(spec: RunSpec, output: Path, quiet: bool) -> Sweep:
+def _name_case(key: CaseKey) -> str:
+    label, n_cards = key
+    return f"{label}{'-' if label else ''}{n_cards}p"
+
+
+def _prepare(build: Build, note: Callable[[str], None], signals: SignalCatcher) -> Dict[str, str]:
+    spec = build.spec
+    if build.backend.simulated:
+        return {"kind": "simulated"}
+    if spec.trainer_command:
+        if spec.data is None:
+            return {"kind": "trainer's own"}
+        return prepare_data(spec, spec.trainer_python, note)
+    check_trainer_python(spec.trainer_python or sys.executable)
+    signals.check()
+    return prepare_data(spec, spec.trainer_python, note)
+
+
+def _build_subject(build: Build, data: Dict[str, str], output: Path) -> Subject:
+    """What the runs of a build will use."""
+    spec, folder = build.spec, find_trainer_folder()
+    ours = not (build.backend.simulated or spec.trainer_command)
+    first = spec.trainer_command[0] if spec.trainer_command else ""
+    foreign_python = first if os.path.basename(first).startswith("python") else None
+    return Subject(
+        trainer_python=(spec.trainer_python or sys.executable) if ours else foreign_python,
+        trainer_folder=str(folder) if ours and folder else None,
+        output=str(output),
+        data=data.get("directory"),
+        model_config=str(find_model_config(spec.model)) if ours else None,
+        rank_table=spec.rank_table,
+    )
+
+
+def open_sweep(specs: Sequence[RunSpec], output: Path, quiet: bool) -> Sweep:
     """Checks everything that can be checked before anything is launched or written.
+
+    Args:
+        specs: one, or two to be compared.
+        output: where results go.
+        quiet: no progress.
 
     Raises:
         UsageError: unknown model, or a trainer on simulated cards.
         BackendUnavailableError: the backend is not there.
         DataError: the data directory is unfit.
     """
+    labels = ("",) if len(specs) == 1 else ("A", "B")
+    return Sweep(
+        builds=tuple(_open_build(label, spec) for label, spec in zip(labels, specs)),
+        output=output,
+        session_id=build_session_id(time.time()),
+        quiet=quiet,
+    )
+
+
+def _open_build(label: str, spec: RunSpec) -> Build:
     backends = build_backends(spec.trainer_python)
     backend, reason = choose_backend(spec.backend, backends)
     if backend.simulated and spec.trainer_command:
@@ -178,11 +314,4 @@ def open_sweep(spec: RunSpec, output: Path, quiet: bool) -> Sweep:
     if spec.data is not None and not backend.simulated:
         prepare_data(spec, spec.trainer_python, lambda text: None)
     backend.allocate(for_cards(spec, max(spec.cards)), spec.cards)
-    return Sweep(
-        spec=spec,
-        backend=backend,
-        backend_reason=reason,
-        output=output,
-        session_id=build_session_id(time.time()),
-        quiet=quiet,
-    )
+    return Build(label, spec, backend, reason)

@@ -1,4 +1,4 @@
-"""The result table: rows once, then rendered for terminals, documents, spreadsheets, programs."""
+"""The result table, rendered for terminals, documents, spreadsheets and programs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from tabulate import tabulate
 
 from bench.catalogue import METRICS
-from bench.measure.scaling import compute_scaling_efficiency
 from bench.results.model import RunResult
+from bench.views.notes import list_notes
+from bench.views.rows import EFFICIENCY, CaseView, Row, build_rows, view_results
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -20,56 +21,18 @@ _FIGURES = (
     "steps_per_second",
     "sequences_per_second",
     "sequences_per_second_per_card",
-    "scaling_efficiency_ratio",
+    EFFICIENCY,
     "step_time_p50_seconds",
     "step_time_p95_seconds",
     "final_mlm_loss",
     "final_nsp_loss",
     "final_total_loss",
 )
-_IN_MILLISECONDS = {"step_time_p50_seconds", "step_time_p95_seconds"}
-
-Row = Mapping[str, Any]
-
-
-def build_rows(results: Sequence[RunResult]) -> List[Row]:
-    """One row per run, in the order given.
-
-    Efficiency compares runs of one session that differ in nothing but the card count; where a
-    count was launched several times the first valid launch stands for it.
-    """
-    efficiency = _efficiencies(results)
-    rows: List[Row] = []
-    for result in results:
-        row: Dict[str, Any] = {
-            "run_id": result.run_id,
-            "cards": result.n_cards,
-            "global_batch": result.asked["batch_size"] * result.n_cards,
-            "backend": result.found.get("backend"),
-            "model": result.asked["model"],
-            "simulated": result.simulated,
-            "oversubscribed": bool(result.found.get("oversubscribed")),
-            "state": result.state,
-            "valid": result.valid,
-            "validity": describe_validity(result),
-        }
-        for key in _FIGURES:
-            row[key] = result.value(key)
-        row["scaling_efficiency_ratio"] = efficiency[result.run_id]
-        measured = result.summary.get("steps_per_second")
-        row["intervals"] = 0 if measured is None else measured.n
-        rows.append(row)
-    return rows
-
-
-def describe_validity(result: RunResult) -> str:
-    """``VALID``, or what is wrong in a few words."""
-    if result.state == "running":
-        return "UNFINISHED"
-    if result.failure is not None:
-        return f"FAILED: {result.failure.kind}"
-    failed = [check.name for check in result.validity if not check.passed]
-    return "INVALID: {}".format(", ".join(failed)) if failed else "VALID"
+_IN_MILLISECONDS = {
+    "step_time_p50_seconds",
+    "step_time_p95_seconds",
+    "step_time_p99_seconds",
+}
 
 
 def render_rows(rows: Sequence[Row], form: str) -> str:
@@ -88,46 +51,59 @@ def render_rows(rows: Sequence[Row], form: str) -> str:
 
 
 def render_report(results: Sequence[RunResult], form: str) -> str:
-    """The table with its caption and notes; for programs just the rows."""
-    rows = build_rows(results)
+    """The table of stored runs with its caption and notes; for programs just the rows."""
+    return render_views(view_results(results), _caption(results), form)
+
+
+def render_views(views: Sequence[CaseView], caption: str, form: str) -> str:
+    """The table of some cases with a caption and notes; for programs just the rows."""
+    rows = build_rows(views)
     table = render_rows(rows, form)
     if form in ("csv", "json"):
         return table
-    return "\n".join([_caption(results), "", table, "", *_notes(results, rows)])
-
-
-def _efficiencies(results: Sequence[RunResult]) -> Dict[str, Optional[float]]:
-    cases: Dict[Tuple[Any, ...], List[RunResult]] = {}
-    for result in results:
-        asked = {key: repr(value) for key, value in result.asked.items() if key != "cards"}
-        case = (result.session.get("id"), tuple(sorted(asked.items())))
-        cases.setdefault(case, []).append(result)
-    efficiency: Dict[str, Optional[float]] = {}
-    for group in cases.values():
-        throughput: Dict[int, Optional[float]] = {}
-        for result in group:
-            if result.valid and not throughput.get(result.n_cards):
-                throughput[result.n_cards] = result.value("sequences_per_second")
-            throughput.setdefault(result.n_cards, None)
-        ratios = compute_scaling_efficiency(throughput)
-        for result in group:
-            efficiency[result.run_id] = ratios[result.n_cards] if result.valid else None
-    return efficiency
+    return "\n".join([caption, "", table, "", *list_notes(views, rows)])
 
 
 def _build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
-    headers = ["cards", "global batch"] + [METRICS[key].header for key in _FIGURES] + ["validity"]
+    builds = any(row["build"] for row in rows)
+    repeated = any(row["launches"] > 1 for row in rows)
+    headers = ["build"] if builds else []
+    headers += ["cards", "global batch", *(["launches"] if repeated else [])]
+    for key in _FIGURES:
+        headers.append(METRICS[key].header)
+        if key == "sequences_per_second":
+            headers.append("±")
+        elif key == EFFICIENCY and repeated:
+            headers.append("95 % of efficiency")
     cells = []
     for row in rows:
-        cells.append(
-            [
-                "{}{}".format(row["cards"], "*" if row["oversubscribed"] else ""),
-                str(row["global_batch"]),
-                *(format_figure(key, row[key]) for key in _FIGURES),
-                row["validity"] + (" (simulated)" if row["simulated"] else ""),
-            ]
-        )
-    return headers, cells
+        line = [row["build"] or ""] if builds else []
+        line.append("{}{}".format(row["cards"], "*" if row["oversubscribed"] else ""))
+        line.append("-" if row["global_batch"] is None else str(row["global_batch"]))
+        if repeated:
+            line.append(str(row["launches"]))
+        for key in _FIGURES:
+            line.append(format_figure(key, row[key]))
+            if key == "sequences_per_second":
+                line.append(format_half_width(row, key))
+            elif key == EFFICIENCY and repeated:
+                line.append(_format_limits(row))
+        line.append(row["validity"] + (" (simulated)" if row["simulated"] else ""))
+        cells.append(line)
+    return [*headers, "validity"], cells
+
+
+def format_half_width(row: Row, key: str) -> str:
+    """Half the width of a confidence interval in percent of the figure; ``-`` without one."""
+    value, low, high = row[key], row[key + "_low"], row[key + "_high"]
+    if not value or low is None or high is None:
+        return "-"
+    return f"{100.0 * 0.5 * (high - low) / value:.2g} %"
+
+
+def _format_limits(row: Row) -> str:
+    low, high = row[EFFICIENCY + "_low"], row[EFFICIENCY + "_high"]
+    return "-" if low is None or high is None else f"{100.0 * low:.1f} to {100.0 * high:.1f} %"
 
 
 def format_figure(key: str, value: Optional[float]) -> str:
@@ -152,7 +128,10 @@ def _render_csv(rows: Sequence[Row]) -> str:
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {key: " ".join(v) if isinstance(v, list) else v for key, v in row.items()}
+            for row in rows
+        )
     return out.getvalue().rstrip("\n")
 
 
@@ -170,7 +149,9 @@ def _caption(results: Sequence[RunResult]) -> str:
         "imported" if first.found.get("imported") else "",
         _told("{}", first.asked["model"]),
         _told("backend {}", first.found.get("backend")),
-        _told("batch {} per card", first.asked["batch_size"]),
+        _told("batch {} per card", first.asked["batch_size"])
+        if len({r.asked["batch_size"] for r in results}) == 1
+        else "",
         _told("sequence length {}", first.asked["seq_length"]),
         _told("{} steps", first.asked["steps"]),
         _told("{}", first.asked["precision"]),
@@ -180,39 +161,6 @@ def _caption(results: Sequence[RunResult]) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def _is_quoted(result: RunResult) -> bool:
-    """Whether the figures come from a summary of others, without intervals."""
-    return bool(result.found.get("imported")) and not result.ranks
-
-
 def _told(form: str, value: Any) -> str:
     """A fact of the caption; nothing where an imported source does not tell it."""
     return "" if value is None else form.format(value)
-
-
-def _notes(results: Sequence[RunResult], rows: Sequence[Row]) -> List[str]:
-    notes = []
-    measured = [r for r in results if r.summary and not _is_quoted(r)]
-    windows = sorted({r.summary["steps_per_second"].window for r in measured})
-    if windows:
-        counts = ", ".join(
-            "{} at {} card(s)".format(row["intervals"], row["cards"]) for row in rows
-        )
-        notes.append(f"steps/s = steps ÷ time over {windows[0]}; intervals: {counts}.")
-    for result in filter(_is_quoted, results):
-        estimate = result.found["imported"]["estimate"]
-        notes.append(f"{result.n_cards} card(s): not measured by us but quoted: {estimate}.")
-    if any(row["oversubscribed"] for row in rows):
-        notes.append("* more cards than cores: ranks share cores, rates do not compare.")
-    for result in results:
-        if result.failure is not None:
-            notes.append(f"{result.n_cards} card(s): {result.failure.message}")
-        for check in result.validity:
-            if not check.passed:
-                notes.append(
-                    f"{result.n_cards} card(s): {check.name}: "
-                    f"found {check.found}, wanted {check.wanted}"
-                )
-    if all(result.state == "finished" for result in results):
-        notes.append("One launch per row: differences between launches are not measured here.")
-    return notes

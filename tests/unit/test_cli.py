@@ -50,7 +50,7 @@ def test_simulated_sweep(tmp_path, capsys):
             "truth.json",
         ]
         assert len(result.ranks) == result.n_cards
-        assert result.ranks[0].intervals["reason"].count("steady") == 2
+        assert result.ranks[0].intervals["reason"].count("steady") >= 30
 
 
 def test_true_rate_is_found(tmp_path, capsys):
@@ -176,7 +176,7 @@ def test_failing_rank_fails_the_run(tmp_path, capsys):
     settings = ["--set", "simulated.fail_rank=1", "--set", "simulated.fail_step=20"]
     code, out, err = _run(capsys, *SIMULATED, "--cards", "2", *settings)
     assert code == 4
-    assert "simulated failure at step 30" in err
+    assert "simulated failure at step 21" in err
     assert "FAILED: trainer" in out
     result = read_result(list_run_directories(tmp_path / "results")[0])
     assert (result.state, result.failure.rank, result.failure.exit_code) == ("failed", 1, 70)
@@ -400,7 +400,7 @@ def test_all_simulated_ranks_are_followed(tmp_path, capsys):
     from bench.spec import build_spec
 
     layer = {"backend": "simulated", "cards": "40", "steps": 20}
-    sweep = open_sweep(build_spec([("test", layer)]), tmp_path / "out", quiet=True)
+    sweep = open_sweep([build_spec([("test", layer)])], tmp_path / "out", quiet=True)
     with SignalCatcher() as signals:
         sweep.run(signals)
     snapshot = sweep.get_snapshot()

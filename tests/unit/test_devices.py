@@ -12,6 +12,8 @@ from bench.devices.choose import build_backends, choose_backend
 from bench.devices.cpu import CpuBackend, find_free_ports, share_cores
 from bench.devices.simulated import SimulatedBackend
 from bench.errors import BackendUnavailableError
+from bench.ranktable.create import build_rank_table
+from bench.ranktable.render import render_rank_table
 from bench.spec import build_spec
 
 
@@ -125,7 +127,8 @@ def test_several_ascend_cards_need_a_rank_table(tmp_path, monkeypatch):
     with pytest.raises(BackendUnavailableError, match="none is given"):
         backend.prepare_shared(spec, allocation)
     table = tmp_path / "hccl.json"
-    table.write_text("{}", encoding="utf-8")
+    made = build_rank_table({"10.0.0.1": {0: "10.1.0.1", 1: "10.1.0.2"}}, 2)
+    table.write_text(render_rank_table(made), encoding="utf-8")
     named = _spec(cards="2", rank_table=str(table))
     shared = backend.prepare_shared(named, allocation)
     variables = backend.build_rank_environment(named, allocation, 1, shared)

@@ -9,6 +9,7 @@ from bench import cli
 from bench.results.check import check_document
 from bench.results.fingerprint import NOT_COMPARABLE, build_fingerprint, compare_fingerprints
 from bench.results.imports import Told, import_files
+from bench.results.model import SCHEMA_VERSION
 from bench.results.store import list_run_directories, read_result
 from tests.unit.test_exports import CASE
 
@@ -92,7 +93,7 @@ def test_a_result_of_another_machine_is_checked_and_marked(tmp_path, capsys):
 def test_an_old_result_is_upgraded_on_the_way(tmp_path, capsys):
     _import(tmp_path, capsys, GOLDEN / "results" / "result-v1.json")
     (folder,) = list_run_directories(tmp_path / "out")
-    assert json.loads((folder / "result.json").read_text())["schema_version"] == 2
+    assert json.loads((folder / "result.json").read_text())["schema_version"] == SCHEMA_VERSION
 
 
 def test_what_we_exported_comes_back_the_same(tmp_path, capsys):

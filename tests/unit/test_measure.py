@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from bench.measure.estimate import (
     compute_weighted_quantile,
     estimate_final_losses,
-    estimate_throughput,
 )
 from bench.measure.intervals import (
     CHECKPOINT,
@@ -22,12 +21,20 @@ from bench.measure.intervals import (
     build_intervals,
 )
 from bench.measure.scaling import compute_scaling_efficiency
+from bench.measure.summary import Sizes, summarise_launch
 from bench.measure.validity import (
     check_exit_codes,
     check_losses_finite,
     check_ranks_seen,
     check_steps_reached,
 )
+from bench.measure.windows import classify_intervals
+
+
+def _summarise(ranks, batch_size, seq_length, n_cards):
+    tracks = [RankTrack(f"rank {index}") for index in range(len(ranks))]
+    sizes = Sizes(batch_size, seq_length, n_cards)
+    return summarise_launch(classify_intervals(ranks), tracks, sizes)
 
 
 def _loss(line, step, seconds, total=1.0):
@@ -83,7 +90,7 @@ def test_rates_alone_still_give_intervals():
     track = RankTrack("x", rates=[RateRecord(1, 2.0), RateRecord(2, 4.0)])
     intervals = build_intervals(track)
     assert [item.steps_per_second for item in intervals] == [2.0, 4.0]
-    summary = estimate_throughput([intervals], 8, None, 1)
+    summary = _summarise([intervals], 8, None, 1)
     # Equal steps: 2 intervals of n steps take n/2 + n/4, so 2n steps in 0.75 n seconds.
     assert summary["steps_per_second"].value == pytest.approx(2 / 0.75)
     assert summary["sequences_per_second"].value == pytest.approx(8 * 2 / 0.75)
@@ -119,7 +126,7 @@ def test_throughput_is_sum_over_sum():
         Interval(10 * (i + 1), 10, 10 / rate, rate, STEADY)
         for i, rate in enumerate((10.0, 10.0, 10.0, 1.0))
     ]
-    summary = estimate_throughput([intervals], 128, 128, 1)
+    summary = _summarise([intervals], 128, 128, 1)
     # The mean of the rates would be 7.75.
     assert summary["steps_per_second"].value == pytest.approx(40 / 13)
     assert summary["steps_per_second"].n == 4
@@ -127,14 +134,14 @@ def test_throughput_is_sum_over_sum():
 
 
 def test_nothing_measured_is_none_with_a_reason():
-    summary = estimate_throughput([[Interval(10, 10, 1.0, 10.0, WARM_UP)]], 8, 8, 1)
+    summary = _summarise([[Interval(10, 10, 1.0, 10.0, WARM_UP)]], 8, 8, 1)
     assert summary["sequences_per_second"].value is None
     assert "no interval is left" in summary["sequences_per_second"].reason
     assert summary["step_time_p50_seconds"].value is None
 
 
 def test_unknown_batch_leaves_sequences_unknown():
-    summary = estimate_throughput([[Interval(10, 10, 1.0, 10.0, STEADY)]], None, None, 2)
+    summary = _summarise([[Interval(10, 10, 1.0, 10.0, STEADY)]], None, None, 2)
     assert summary["steps_per_second"].value == 10.0
     assert summary["sequences_per_second"].value is None
     assert summary["sequences_per_second"].reason == "size not known"
@@ -147,7 +154,7 @@ def test_unknown_batch_leaves_sequences_unknown():
 )
 def test_job_rate_is_that_of_its_equal_ranks(loops, n_ranks, steps):
     ranks = [build_intervals(_log([9.0, *loops], steps)) for _ in range(n_ranks)]
-    value = estimate_throughput(ranks, 4, 4, n_ranks)["steps_per_second"].value
+    value = _summarise(ranks, 4, 4, n_ranks)["steps_per_second"].value
     assert value == pytest.approx(steps * len(loops) / sum(loops))
 
 

@@ -24,7 +24,8 @@ from bench.results.model import (
     result_to_dict,
 )
 from bench.spec import build_spec, for_cards, spec_to_dict
-from bench.views.tables import build_rows, format_figure, render_report, render_rows
+from bench.views.rows import build_rows, view_results
+from bench.views.tables import format_figure, render_report, render_rows
 
 WINDOW = "the steady intervals"
 
@@ -135,7 +136,7 @@ def test_output_that_is_a_file_is_refused(tmp_path):
 
 def test_efficiency_is_relative_to_the_smallest_count_of_the_session():
     results = [build_result(1, 100.0), build_result(2, 90.0), build_result(8, 50.0, session="t")]
-    rows = build_rows(results)
+    rows = build_rows(view_results(results))
     assert [row["scaling_efficiency_ratio"] for row in rows] == [1.0, 0.9, None]
 
 
@@ -152,7 +153,7 @@ def test_failed_and_invalid_runs_stay_in_the_table_without_an_efficiency():
     assert "2 card(s): rank 1 was killed" in text
     assert "INVALID: steps reached" in text
     assert "steps reached: found 90, wanted 100" in text
-    rows = build_rows([build_result(1), failed, invalid])
+    rows = build_rows(view_results([build_result(1), failed, invalid]))
     assert [row["scaling_efficiency_ratio"] for row in rows] == [None, None, None]
     assert rows[1]["sequences_per_second"] is None
 
@@ -174,7 +175,7 @@ def test_oversubscribed_is_said_in_every_form():
 
 def test_machine_forms_keep_every_digit():
     value = 313.7284390871
-    rows = build_rows([build_result(1, value)])
+    rows = build_rows(view_results([build_result(1, value)]))
     assert json.loads(render_rows(rows, "json"))[0]["sequences_per_second"] == value
     read = next(csv.DictReader(io.StringIO(render_rows(rows, "csv"))))
     assert float(read["sequences_per_second"]) == value

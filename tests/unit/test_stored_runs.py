@@ -10,7 +10,7 @@ from bench.results.check import check_document
 from bench.results.fingerprint import COMPARABLE, build_fingerprint, compare_fingerprints
 from bench.results.store import list_run_directories, read_result
 
-SIMULATED = "--backend simulated --steps 60 --set iterations_per_loop=10 --quiet".split()
+SIMULATED = "--backend simulated --steps 200 --set iterations_per_loop=5 --quiet".split()
 
 
 def _bench(tmp_path, *argv):
