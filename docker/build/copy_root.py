@@ -11,6 +11,8 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from install_for import compile_if_same, find_python_version
+
 LEFT_OUT = [
     *("dev/*", "proc/*", "sys/*", "run/*", "tmp/*", "boot/*", "media/*", "mnt/*", "root/*"),
     *("var/cache/*", "var/log/*", "var/lib/apt/*", "var/lib/dpkg/info/*", "var/lib/dpkg/*-old"),
@@ -27,6 +29,10 @@ LEFT_OUT = [
     *("usr/local/lib/python3.*/tkinter/*", "usr/local/lib/python3.*/test/*"),
     *("usr/local/lib/python3.*/config-*/*", "usr/local/lib/python3.*/site-packages/pip*"),
     *("usr/local/lib/libpython*.a", "usr/local/lib/python3.*/pydoc_data/*"),
+    *("usr/local/lib/python3.*/lib-dynload/_test*", "usr/local/lib/python3.*/lib-dynload/xx*"),
+    *("usr/bin/gpgv", "usr/bin/openssl", "usr/lib/*/libgnutls*", "usr/lib/*/libgcrypt*"),
+    *("usr/lib/*/libdb-5*", "usr/lib/*/libext2fs*", "usr/lib/*/libunistring*"),
+    *("usr/lib/*/libp11-kit*", "usr/lib/*/libsepol*", "usr/sbin/ldconfig"),
     *("usr/local/bin/pip*", "usr/local/bin/idle*", "usr/local/share/man/*", "usr/local/include/*"),
     *("*.pyc", "*/__pycache__"),
 ]
@@ -38,6 +44,8 @@ OPEN_FOLDERS = ("tmp", "ascend-bert", "ascend-bert/results")
 def main(source, destination):
     """Copies the tree and makes the folders that the application writes to."""
     copy_tree(Path(source), Path(destination))
+    version = find_python_version(Path(source))
+    compile_if_same(f"{destination}/usr/local/lib/python{version}", version)
     for name in OPEN_FOLDERS:
         folder = Path(destination) / name
         folder.mkdir(exist_ok=True)
