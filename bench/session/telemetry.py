@@ -36,8 +36,12 @@ def build_sampler(
     return open_sampler(run_dir, spec, backend, devices, process_ids)
 
 
-def describe_telemetry(run_dir: Path, allocation: Allocation) -> Dict[str, Any]:
+def describe_telemetry(run_dir: Path, ranks_of_devices: Mapping[int, int]) -> Dict[str, Any]:
     """What the result says of telemetry: figures of the whole run, and how the sampling went.
+
+    Args:
+        run_dir: folder of the run.
+        ranks_of_devices: physical device → rank.
 
     Returns:
         ``file``, ``simulated``, ``interval_seconds``, ``samples``, ``missed``, ``cost_seconds``
@@ -53,8 +57,7 @@ def describe_telemetry(run_dir: Path, allocation: Allocation) -> Dict[str, Any]:
         name: SourceState(name, reason=state.get("reason"))
         for name, state in dict(end.get("sources", {})).items()
     }
-    ranks = {place.device: place.rank for place in allocation.placements}
-    figures = summarise(stored.samples, ranks_of_devices=ranks, sources=sources)
+    figures = summarise(stored.samples, ranks_of_devices=ranks_of_devices, sources=sources)
     return {
         "file": FILE_NAME,
         "simulated": stored.simulated,

@@ -76,9 +76,9 @@ def join(
 ) -> List[Annotation]:
     """Annotates each span.
 
-    A counter that grew between the sample that held at the start of a span and the last one in it
-    is marked on the span; values of a source that is asked each 30 s come late by as much, and then
-    mark the interval in which they were read.
+    What changed from one sample to the next happened somewhere between them, and is marked on each
+    span that reaches in there. Values of a source that is asked each 30 s come late by as much, and
+    then mark the interval in which they were read.
 
     Args:
         samples: in order of time.
@@ -93,8 +93,10 @@ def join(
         last = bisect.bisect_right(times, span.end_seconds)
         if first > 0 and span.start_seconds - times[first - 1] <= hold_seconds:
             first -= 1
-        before = samples[first - 1] if first > 0 else None
-        annotations.append(_annotate(samples[first:last], before, span.device, usual))
+        after = last
+        if 0 < last < len(times) and times[last - 1] < span.end_seconds:
+            after += times[last] - times[last - 1] <= hold_seconds
+        annotations.append(_annotate(samples[first:last], samples[first:after], span.device, usual))
     return annotations
 
 
@@ -144,7 +146,7 @@ def build_spans(
 
 def _annotate(
     samples: Sequence[TelemetrySample],
-    before: Optional[TelemetrySample],
+    reaching: Sequence[TelemetrySample],
     device: Optional[int],
     usual: Dict[int, float],
 ) -> Annotation:
@@ -159,9 +161,10 @@ def _annotate(
     powers: List[float] = []
     for number in sorted(devices):
         cards = [sample.cards[number] for sample in samples if number in sample.cards]
-        earlier = [] if before is None else [before.cards.get(number)]
         marks |= _mark_states(cards, usual.get(number))
-        marks |= _mark_changes([card for card in earlier if card is not None] + cards)
+        marks |= _mark_changes(
+            [sample.cards[number] for sample in reaching if number in sample.cards]
+        )
         temperatures += [
             card.temperature_celsius for card in cards if card.temperature_celsius is not None
         ]

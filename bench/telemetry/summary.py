@@ -57,10 +57,11 @@ def summarise(
     devices = sorted({device for sample in seen for device in sample.cards})
     own = devices if ranks_of_devices is None else sorted(ranks_of_devices)
     span = max(0.0, end - start)
+    backwards = weigh_backwards(samples, start, end)
     return {
         "start_seconds": start if samples else None,
         "seconds": span,
-        "samples": len(weighted),
+        "samples": sum(1 for sample in samples if start <= sample.wall_seconds <= end),
         "cards": {
             str(device): {
                 "rank": (ranks_of_devices or {}).get(device),
@@ -69,30 +70,39 @@ def summarise(
             for device in devices
         },
         "ranks": {
-            str(rank): _summarise_rank(rank, weighted, span)
+            str(rank): _summarise_rank(rank, weighted, backwards, span)
             for rank in sorted({rank for sample in seen for rank in sample.ranks})
         },
-        "host": _summarise_host(weighted, seen, span),
+        "host": _summarise_host(weighted, backwards, seen, span),
         "foreign_processes": list_foreign_processes(seen, own),
         "reasons": {name: state.reason for name, state in (sources or {}).items() if state.reason},
     }
 
 
+def weigh_backwards(
+    samples: Sequence[TelemetrySample], start_seconds: float, end_seconds: float
+) -> Weighted:
+    """As :func:`weigh_samples`, for values that tell of the time since the sample before."""
+    found: Weighted = []
+    for before, sample in zip(samples, samples[1:]):
+        since = max(before.wall_seconds, sample.wall_seconds - LONGEST_HOLD_SECONDS)
+        seconds = min(sample.wall_seconds, end_seconds) - max(since, start_seconds)
+        if seconds > 0.0:
+            found.append((sample, seconds))
+    return found
+
+
 def weigh_samples(
     samples: Sequence[TelemetrySample], start_seconds: float, end_seconds: float
 ) -> Weighted:
-    """The samples that hold in a stretch and for how many seconds of it; those of 0 s are left out.
-
-    A stretch without length gets the sample that holds at its moment, with weight 0.
-    """
+    """The samples that hold in a stretch, and for how many seconds of it; 0 for one at its end."""
     found: Weighted = []
     for index, sample in enumerate(samples):
         until = sample.wall_seconds + LONGEST_HOLD_SECONDS
         if index + 1 < len(samples):
             until = min(until, samples[index + 1].wall_seconds)
         seconds = min(until, end_seconds) - max(sample.wall_seconds, start_seconds)
-        at_moment = start_seconds == end_seconds and sample.wall_seconds <= start_seconds < until
-        if seconds > 0.0 or at_moment:
+        if seconds > 0.0 or start_seconds <= sample.wall_seconds <= end_seconds:
             found.append((sample, max(0.0, seconds)))
     return found
 
@@ -169,7 +179,9 @@ def _summarise_card(
     }
 
 
-def _summarise_rank(rank: int, weighted: Weighted, span: float) -> Dict[str, Any]:
+def _summarise_rank(
+    rank: int, weighted: Weighted, backwards: Weighted, span: float
+) -> Dict[str, Any]:
     readings = [sample.ranks[rank] for sample, _ in weighted if rank in sample.ranks]
 
     def cores(sample: TelemetrySample) -> Optional[float]:
@@ -177,7 +189,7 @@ def _summarise_rank(rank: int, weighted: Weighted, span: float) -> Dict[str, Any
         return None if reading is None else reading.cpu_usage_cores
 
     return {
-        "cpu_usage_mean_cores": _mean(weighted, span, cores),
+        "cpu_usage_mean_cores": _mean(backwards, span, cores),
         "resident_max_bytes": max(
             (item.resident_bytes for item in readings if item.resident_bytes is not None),
             default=None,
@@ -189,7 +201,7 @@ def _summarise_rank(rank: int, weighted: Weighted, span: float) -> Dict[str, Any
 
 
 def _summarise_host(
-    weighted: Weighted, seen: Sequence[TelemetrySample], span: float
+    weighted: Weighted, backwards: Weighted, seen: Sequence[TelemetrySample], span: float
 ) -> Dict[str, Any]:
     hosts = [sample.host for sample, _ in weighted if sample.host is not None]
 
@@ -204,7 +216,7 @@ def _summarise_host(
         return None if sample.host is None else sample.host.cpu_usage_ratio
 
     return {
-        "cpu_usage_mean_ratio": _mean(weighted, span, usage),
+        "cpu_usage_mean_ratio": _mean(backwards, span, usage),
         "load_average_max": max(known("load_average_1min"), default=None),
         "memory_available_min_bytes": min(known("memory_available_bytes"), default=None),
         "swap_used_max_bytes": max(known("swap_used_bytes"), default=None),
