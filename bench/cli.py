@@ -12,6 +12,7 @@ import bench.commands.bench as bench_command
 import bench.commands.data as data_command
 import bench.commands.export as export_command
 import bench.commands.exporter as exporter_command
+import bench.commands.host as host_command
 import bench.commands.import_ as import_command
 import bench.commands.parse as parse_command
 import bench.commands.ranktable as ranktable_command
@@ -29,6 +30,7 @@ _VERBS = (
     import_command,
     data_command,
     ranktable_command,
+    host_command,
 )
 
 

@@ -9,10 +9,17 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from bench.devices.base import Allocation, Availability, Backend, Placement
-from bench.errors import BackendUnavailableError
+from bench.devices.hosts import Host, choose_addresses, place_on_devices
+from bench.errors import BackendUnavailableError, OutputError
+from bench.ranktable.create import build_rank_table, select_ranks
+from bench.ranktable.model import RankTable
+from bench.ranktable.parse import read_rank_table
+from bench.ranktable.render import render_rank_table
+from bench.ranktable.rules import check_rank_table
 from bench.spec import RunSpec
 
 CARDS_PER_SERVER = 8
@@ -49,8 +56,18 @@ class AscendBackend(Backend):
             )
         return Availability(True, len(devices), f"{len(devices)} device(s) and npu_bridge")
 
-    def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
-        """Takes the first devices by id; one process per device."""
+    def allocate(
+        self, spec: RunSpec, sweep: Sequence[int], hosts: Sequence[Host] = ()
+    ) -> Allocation:
+        """One process per device: on this host the first ones by id, on several as the table says.
+
+        Raises:
+            BackendUnavailableError: too few devices.
+            UsageError: the rank table is wrong or too small.
+        """
+        if hosts:
+            table = find_rank_table(spec, hosts)
+            return place_on_devices(hosts, spec.n_cards, spec.hosts.cards_per_host, table)
         devices = list_device_ids(self._device_root)
         n_local = min(spec.n_cards, CARDS_PER_SERVER)
         if len(devices) < n_local:
@@ -59,30 +76,55 @@ class AscendBackend(Backend):
             )
         if spec.n_cards > CARDS_PER_SERVER:
             raise BackendUnavailableError(
-                f"{spec.n_cards} cards need several hosts; one host has {CARDS_PER_SERVER}"
+                f"{spec.n_cards} cards need several hosts; one host has {CARDS_PER_SERVER}; "
+                "choose a --launcher for several"
             )
+        chosen = devices[: spec.n_cards]
+        table = find_rank_table(spec, ()) if spec.n_cards > 1 or spec.rank_table else None
+        if table is not None:
+            chosen = [entry.device_id for entry in table.entries]
+            absent = sorted(set(chosen) - set(devices))
+            if absent:
+                raise BackendUnavailableError(
+                    f"the rank table names device {absent[0]}, which {self._device_root} has not"
+                )
         placements = tuple(
-            Placement(rank=rank, device=devices[rank], cores=None) for rank in range(spec.n_cards)
+            Placement(rank=rank, device=device, cores=None) for rank, device in enumerate(chosen)
         )
         return Allocation(placements, cores_per_card=None, oversubscribed=False)
 
-    def prepare_shared(self, spec: RunSpec, allocation: Allocation) -> Dict[str, str]:
-        """The rank table, which several cards cannot do without.
+    def prepare_shared(
+        self,
+        spec: RunSpec,
+        allocation: Allocation,
+        hosts: Sequence[Host] = (),
+        run_dir: Optional[Path] = None,
+    ) -> Dict[str, str]:
+        """The rank table, which several cards cannot do without, cut to the cards of the run.
 
         Raises:
             BackendUnavailableError: several cards and no readable rank table.
+            UsageError: the table breaks a rule; see :mod:`bench.ranktable.rules`.
+            OutputError: the table of the run cannot be written.
         """
+        path = name_rank_table(spec)
         if spec.n_cards == 1 and not spec.rank_table:
             return {}
-        table = spec.rank_table or os.environ.get("RANK_TABLE_FILE", "")
-        if not table or not os.path.isfile(table):
+        table = find_rank_table(spec, hosts)
+        if table is None:
             raise BackendUnavailableError(
-                "{} Ascend cards need a rank table, {}; name one with --set rank_table=FILE "
-                "or RANK_TABLE_FILE".format(
-                    spec.n_cards, f"{table} is not a file" if table else "none is given"
-                )
+                f"{spec.n_cards} Ascend cards need a rank table, none is given; name one with "
+                "--set rank_table=FILE or RANK_TABLE_FILE, make one with 'ascend-bert ranktable "
+                "create'"
             )
-        return {"rank_table": os.path.abspath(table)}
+        if run_dir is None:
+            return {"rank_table": os.path.abspath(path)}
+        written = run_dir / "rank_table.json"
+        try:
+            written.write_text(render_rank_table(table), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {written}: {error.strerror}") from error
+        return {"rank_table": str(written.resolve())}
 
     def build_rank_environment(
         self, spec: RunSpec, allocation: Allocation, rank: int, shared: Mapping[str, str]
@@ -99,6 +141,38 @@ class AscendBackend(Backend):
         if "rank_table" in shared:
             variables["RANK_TABLE_FILE"] = shared["rank_table"]
         return variables
+
+
+def name_rank_table(spec: RunSpec) -> str:
+    """Path of the rank table that was given, empty if none was."""
+    return spec.rank_table or os.environ.get("RANK_TABLE_FILE", "")
+
+
+def find_rank_table(spec: RunSpec, hosts: Sequence[Host]) -> Optional[RankTable]:
+    """The ranks of a run: the first ones of the table that was given, else made from the hosts.
+
+    Args:
+        spec: the run.
+        hosts: hosts that know the addresses of their devices.
+
+    Returns:
+        A sound table of ``spec.n_cards`` ranks; None where there is nothing to make it from.
+
+    Raises:
+        UsageError: the table given is wrong, or has too few ranks.
+    """
+    path = name_rank_table(spec)
+    if path:
+        table = read_rank_table(Path(path))
+        check_rank_table(table, path)
+        return select_ranks(table, spec.n_cards)
+    if not hosts or not all(host.device_addresses for host in hosts):
+        return None
+    addresses = choose_addresses(hosts, spec.hosts.network)
+    return build_rank_table(
+        {host.server_id or addresses[host.index]: dict(host.device_addresses) for host in hosts},
+        spec.n_cards,
+    )
 
 
 def list_device_ids(device_root: str) -> List[int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.devices.base import Allocation, Availability, Backend, Placement
+from bench.devices.hosts import Host, list_workers, place_on_cores
 from bench.errors import InfrastructureError
 from bench.spec import RunSpec
 
@@ -23,14 +25,27 @@ class CpuBackend(Backend):
         n_cores = len(list_usable_cores())
         return Availability(True, n_cores, f"{n_cores} CPU core(s) usable")
 
-    def allocate(self, spec: RunSpec, sweep: Sequence[int]) -> Allocation:
-        """Pins each rank to its share; see :func:`share_cores`."""
+    def allocate(
+        self, spec: RunSpec, sweep: Sequence[int], hosts: Sequence[Host] = ()
+    ) -> Allocation:
+        """Pins each rank to its share; see :func:`share_cores` and :func:`place_on_cores`."""
+        if hosts:
+            per_host = spec.hosts.cards_per_host
+            return place_on_cores(hosts, spec.n_cards, sweep, per_host, spec.cores_per_card)
         return share_cores(list_usable_cores(), spec.n_cards, sweep, spec.cores_per_card)
 
-    def prepare_shared(self, spec: RunSpec, allocation: Allocation) -> Dict[str, str]:
+    def prepare_shared(
+        self,
+        spec: RunSpec,
+        allocation: Allocation,
+        hosts: Sequence[Host] = (),
+        run_dir: Optional[Path] = None,
+    ) -> Dict[str, str]:
         """Addresses of the ranks' gRPC servers; none for a single rank."""
         if spec.n_cards == 1:
             return {}
+        if hosts:
+            return {"workers": ",".join(list_workers(hosts, allocation, spec.hosts.network))}
         ports = find_free_ports(spec.n_cards)
         return {"workers": ",".join(f"127.0.0.1:{port}" for port in ports)}
 

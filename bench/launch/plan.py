@@ -38,6 +38,7 @@ class RankPlan:
         environment: the whole environment of the process.
         cores: cores it is pinned to, None for free.
         log_path: file that gets its standard output and error.
+        host: index of the host that starts it, 0 where there is only one.
     """
 
     rank: int
@@ -46,6 +47,7 @@ class RankPlan:
     environment: Mapping[str, str]
     cores: Optional[Tuple[int, ...]]
     log_path: Path
+    host: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def build_plan(
         shared: facts common to all ranks, from the backend.
         working_directory: where ranks start.
     """
+    several_hosts = any(placement.host for placement in allocation.placements)
     base = {name: value for name, value in inherited.items() if name not in RANK_VARIABLES}
     ranks = []
     # Ranks without a process of their own are the backend's business, from another rank's process.
@@ -88,7 +91,7 @@ def build_plan(
         identity = {
             "RANK_ID": str(placement.rank),
             "RANK_SIZE": str(spec.n_cards),
-            "RANK_INDEX": str(placement.rank // 8),
+            "RANK_INDEX": str(placement.host if several_hosts else placement.rank // 8),
             "DEVICE_ID": str(placement.device),
             "DEVICE_INDEX": str(placement.rank),
             "JOB_ID": run_id,
@@ -104,7 +107,8 @@ def build_plan(
                 argv=tuple(fill_placeholders(word, names) for word in argv),
                 environment={**base, **identity, **special},
                 cores=placement.cores,
-                log_path=run_dir / "logs" / f"train_{placement.device}.log",
+                log_path=run_dir / "logs" / f"train_{placement.device_index}.log",
+                host=placement.host,
             )
         )
     return LaunchPlan(tuple(ranks), working_directory)

@@ -37,6 +37,11 @@ class RankProcess:
     stopped_by_us: bool = False
 
     @property
+    def process_id(self) -> int:
+        """Its process id."""
+        return self.popen.pid
+
+    @property
     def exit_code(self) -> Optional[int]:
         """Exit code, negative signal number after a kill, None while it runs."""
         return self.popen.returncode
@@ -49,6 +54,11 @@ class RankGroup:
         self._plan = plan
         self._stop_timeout_seconds = stop_timeout_seconds
         self.ranks: List[RankProcess] = []
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with a host, empty if nothing; on this host there is no such thing."""
+        return ""
 
     def __enter__(self) -> RankGroup:
         try:
