@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_NO_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 
 
 def normalize_answer(text: str) -> str:
