@@ -189,7 +189,8 @@ def _read_messages(lines: Cursor, form: int) -> List[FastRows]:
         rows.append(FastRows("loss_scales", form, _read_loss_scale(scales)))
     rates = lines.skip(b"global_step/sec: ")
     if len(rates):
-        rows.append(FastRows("step_rates", form, rates.read_decimal("steps_per_second").finish()))
+        rates = rates.read_decimal("steps_per_second").finish().extend(is_whole=True)
+        rows.append(FastRows("step_rates", form, rates))
     losses = lines.skip(b"global_step = ")
     if len(losses):
         losses = losses.read_integer("global_step").skip(b", masked_lm_loss = ")

@@ -22,9 +22,16 @@ class Event:
 
 @dataclass(frozen=True)
 class StepRate(Event):
-    """``global_step/sec: 2.451``: the mean rate since the report before it."""
+    """``global_step/sec: 2.451``: the mean rate since the report before it.
+
+    Attributes:
+        steps_per_second: as printed.
+        is_whole: False when other text stands right behind the number, which TensorFlow does not
+            write: its last digits may be missing.
+    """
 
     steps_per_second: float
+    is_whole: bool
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ HEADER = re.compile(
 HEADER_HINT = re.compile(rb":(?:\d{1,9}\]|tensorflow:)")
 ABSL_START = re.compile(ABSL_STAMP)
 TORN_START = re.compile(rb"[IWEF]\d{4} ")
+# What may stand right behind a number that is whole. A line that was glued on begins otherwise.
+NUMBER_ENDS = (b" ", b"\t", b",", b";", b")", b"]")
+# Printed by ``%g``, and the least that are printed of a float32, all but one in some thousands.
+RATE_DIGITS, LOSS_DIGITS = 6, 5
 LOGGER_SEVERITY = {b"WARNING": "W", b"ERROR": "E", b"FATAL": "F", b"CRITICAL": "F"}
 
 
@@ -64,6 +68,23 @@ def decode_text(data: Optional[bytes]) -> str:
     return (data or b"").decode("utf-8", "backslashreplace")
 
 
+def is_whole(match: Match[bytes], group: int, digits: int) -> bool:
+    """Whether the number that ends a match has lost no digits that matter.
+
+    TensorFlow ends the line behind it. Where a line was torn, the next one stands there instead;
+    then a number is only taken for whole if it has so many digits and a decimal point.
+    """
+    text, end = match.string, match.end(group)
+    if end == len(text) or text[end : end + 1] in NUMBER_ENDS:
+        return True
+    number = match.group(group).rpartition(b" = ")[2]
+    if number.lstrip(b"-+") in (b"nan", b"inf"):
+        return True
+    if b"e" in number or text[end : end + 1] == b"e":
+        return False
+    return b"." in number and len(number.replace(b".", b"").lstrip(b"-+0")) >= digits
+
+
 def _build_loss(match: Match[bytes]) -> Optional[Values]:
     tags = {}
     for pair in match.group(1).split(b", "):
@@ -72,6 +93,8 @@ def _build_loss(match: Match[bytes]) -> Optional[Values]:
     step = tags.get(b"global_step", tags.get(b"step", b""))
     total = tags.get(b"total_loss", tags.get(b"loss"))
     if total is None or not step.isdigit() or len(step) > 18:
+        return None
+    if match.group(2) is None and not is_whole(match, 1, LOSS_DIGITS):
         return None
     masked, following, elapsed = (
         tags.get(b"masked_lm_loss"),
@@ -123,7 +146,7 @@ SHAPES = (
         "step_rates",
         b"global_step/sec: ",
         re.compile(rb"global_step/sec: (" + NUMBER + rb")"),
-        lambda m: (float(m.group(1)),),
+        lambda m: (float(m.group(1)), is_whole(m, 1, RATE_DIGITS)),
     ),
     Shape(
         "losses",

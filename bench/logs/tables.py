@@ -59,7 +59,11 @@ _LOSSES = ("masked_lm_loss", "next_sentence_loss", "total_loss")
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("step_rates", events.StepRate, _list_floats("steps_per_second")),
+        Kind(
+            "step_rates",
+            events.StepRate,
+            (*_list_floats("steps_per_second"), ("is_whole", "?")),
+        ),
         Kind(
             "losses",
             events.LossReport,

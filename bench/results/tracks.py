@@ -45,7 +45,7 @@ def build_track(rank: RankLog) -> RankTrack:
         losses["total_loss"].tolist(),
         _wall(losses, rank.report),
     )
-    rates = rank.rows("step_rates")
+    rates = _drop_doubtful(rank.rows("step_rates"))
     scales = rank.rows("loss_scales")
     prints = rank.rows("trainer_prints")
     skipped = (prints["present"] & patterns.IS_FINITE != 0) & ~prints["is_finite"]
@@ -124,6 +124,15 @@ def find_sizes(
     if values["cards"] is None:
         values["cards"], origins["cards"] = len(ranks), "ranks seen"
     return Sizes(**values), origins
+
+
+def _drop_doubtful(rates: Any) -> Any:
+    """Leaves out rates that may lack digits; the loss line tells the time of their interval, too.
+
+    Where most rates are like that, nothing was torn: this is how that log was written.
+    """
+    is_whole = rates["is_whole"]
+    return rates[is_whole] if 2 * int(is_whole.sum()) >= len(rates) else rates
 
 
 def _wall(rows: Any, report: LogReport) -> List[Optional[float]]:

@@ -63,11 +63,42 @@ def test_step_rates_in_damaged_text(data, rates, problems):
 
 
 @pytest.mark.parametrize(
+    ("behind", "wholes"),
+    [
+        # 2.451 and 2.4 of 2.451 look alike where the next line begins right behind them.
+        (b"\n", [True, True, True]),
+        (b" \n", [True, True, True]),
+        (b"\r\n", [True, True, True]),
+        (b") x\n", [True, True, True]),
+        (b"INFO:tensorflow:hello\n", [False, True, False]),
+        (ABSL + b"hello\n", [False, True, False]),
+        (b"loss_scale: [1.0]\n", [False, True, False]),
+        (b"name: x\n", [False, True, False]),
+        (b"\xff\n", [False, True, False]),
+    ],
+)
+def test_a_rate_with_text_right_behind_it_may_lack_digits(behind, wholes):
+    for number, whole in zip((b"2.", b"2.45098", b"245098"), wholes):
+        (rate,) = read(b"global_step/sec: " + number + behind).step_rates
+        assert (rate.steps_per_second, rate.is_whole) == (float(number), whole)
+
+
+def test_a_torn_exponent_is_no_whole_rate():
+    for number in (b"1.23457e-0", b"1.23457e"):
+        report = read(b"global_step/sec: " + number + b"INFO:tensorflow:x\n")
+        assert [rate.is_whole for rate in report.step_rates] == [False]
+
+
+@pytest.mark.parametrize(
     ("data", "n_losses", "problems"),
     [
         (LOSS + b" (81.600 sec)\n", 1, {}),
         (LOSS + b" (81.600 sec)[65536.0]\n", 1, {**STRAY, **MERGED}),
         (LOSS + b" (81.6\n", 1, {"torn_line": 1}),
+        # The total lost its last digits and the line its end; so many digits do, in any case.
+        (LOSS + b"INFO:tensorflow:hello\n", 0, {"torn_line": 1}),
+        (LOSS + b"28282INFO:tensorflow:hello\n", 1, MERGED),
+        (LOSS.replace(b"6.7", b"nan") + b"INFO:tensorflow:x\n", 1, {"non_finite": 1, **MERGED}),
         (LOSS[:-6] + b"\n", 0, {"torn_line": 1}),
         (LOSS[18:] + b"\n", 0, {"torn_line": 1}),
         (LOSS[:30] + b"\n" + LOSS[30:] + b"\n", 0, {"torn_line": 1}),

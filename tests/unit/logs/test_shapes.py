@@ -30,9 +30,9 @@ def read_one(line):
 
 
 MESSAGES = [
-    ("global_step/sec: 2.4512", "StepRate", (2.4512,)),
-    ("global_step/sec: 1e-05", "StepRate", (1e-05,)),
-    ("global_step/sec: 100", "StepRate", (100.0,)),
+    ("global_step/sec: 2.4512", "StepRate", (2.4512, True)),
+    ("global_step/sec: 1e-05", "StepRate", (1e-05, True)),
+    ("global_step/sec: 100", "StepRate", (100.0, True)),
     (
         "global_step = 200, masked_lm_loss = 6.1, next_sentence_loss = 0.69, "
         "total_loss = 6.79 (81.600 sec)",
