@@ -59,7 +59,7 @@ DATASETS: Dict[str, Dataset] = {
         Dataset("lcqmc", CLASSIFIER, True, ("0", "1"), "accuracy", _name_files("*.tsv", "*.txt")),
         Dataset("chnsenti", CLASSIFIER, False, ("0", "1"), "accuracy", _name_files("*.tsv")),
         Dataset(GENERIC, CLASSIFIER, None, None, "accuracy", _name_files("*.tsv", "*.jsonl")),
-        Dataset("ner", NER, None, None, "f1", _name_files("*.txt", "*.tsv", "*.bio")),
+        Dataset("ner", NER, None, None, "f1", _name_files("*.txt", "msra_*_bio.txt", "*.tsv")),
         Dataset(
             "cmrc",
             READING,

@@ -75,10 +75,12 @@ class ReadingExample:
         context_id: names the context; the same for all questions about it.
         question: the question.
         context: the text that holds the answers, exactly as in the file.
-        answers: every accepted answer, the first being the one to train on; empty in data without
-            answers and for a question that has none.
+        answers: the accepted answers that stand in the context, the first being the one to train
+            on; empty in data without answers and for a question that has none.
         is_impossible: whether the context has no answer (SQuAD 2.0 only).
         source: `file: question ID`.
+        references: every accepted answer as it is in the file, also one that is no span of the
+            context, for scoring; empty when `answers` is.
     """
 
     question_id: str
@@ -88,3 +90,4 @@ class ReadingExample:
     answers: Tuple[Answer, ...]
     is_impossible: bool
     source: str
+    references: Tuple[str, ...] = ()

@@ -32,13 +32,14 @@ def split_units(text: str, drop_ellipsis: bool = False) -> List[str]:
     units: List[str] = []
     run: List[str] = []
     for char in remove_punctuation(text, drop_ellipsis):
-        if _FIRST_CHINESE <= char <= _LAST_CHINESE:
+        if not _FIRST_CHINESE <= char <= _LAST_CHINESE:
+            run.append(char)
+            continue
+        if run:
             units += split_english_words("".join(run))
             run.clear()
-            units.append(char)
-        else:
-            run.append(char)
-    return units + split_english_words("".join(run))
+        units.append(char)
+    return units + split_english_words("".join(run)) if run else units
 
 
 def remove_punctuation(text: str, drop_ellipsis: bool = False) -> str:
@@ -49,15 +50,15 @@ def remove_punctuation(text: str, drop_ellipsis: bool = False) -> str:
 
 def compute_longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
     """Returns the length of the longest run of units that stands, unbroken, in both."""
+    places: Dict[str, List[int]] = {}
+    for place, unit in enumerate(second):
+        places.setdefault(unit, []).append(place)
     longest = 0
-    ending_before = [0] * (len(second) + 1)
+    # Place in `second` → length of the common run that ends there and at the unit before this one.
+    lengths: Dict[int, int] = {}
     for unit in first:
-        ending_here = [0] * (len(second) + 1)
-        for i, other in enumerate(second):
-            if unit == other:
-                ending_here[i + 1] = ending_before[i] + 1
-        longest = max(longest, max(ending_here))
-        ending_before = ending_here
+        lengths = {place: lengths.get(place - 1, 0) + 1 for place in places.get(unit, ())}
+        longest = max(longest, max(lengths.values(), default=0))
     return longest
 
 

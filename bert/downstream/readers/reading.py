@@ -28,8 +28,8 @@ def read_reading(
     that place is taken (published files have starts that are off by some characters), and one line
     of the log tells how many were; without an `answer_start` it is the first occurrence.
 
-    Scoring compares texts only, and an accepted answer of a development set need not stand in its
-    context: score with `read_references`, and read the questions with `has_answers` false.
+    Of several accepted answers one must be a span of the context; all are in `references`, for
+    scoring compares texts only.
 
     Args:
         path: the file.
@@ -58,12 +58,10 @@ def read_reading(
             )
         answers: Tuple[Answer, ...] = ()
         if has_answers and not raw.is_impossible:
-            answers = tuple(
-                _place_answer(answer, raw.context, source, moved) for answer in raw.answers
-            )
-            if not answers:
+            if not raw.answers:
                 remedy = "set is_impossible, or add one" if version_2 else "add one"
                 raise DataError(f"{source} has no answers; {remedy}")
+            answers = _place_answers(raw, source, moved)
         examples.append(
             ReadingExample(
                 raw.question_id,
@@ -73,6 +71,7 @@ def read_reading(
                 answers,
                 raw.is_impossible,
                 source,
+                tuple(text for text, _ in raw.answers) if answers else (),
             )
         )
     if not examples:
@@ -184,26 +183,38 @@ def _parse_answer(answer: Any, source: str) -> Tuple[str, Optional[int]]:
     return text, None if start is None or start < 0 else start
 
 
-def _place_answer(
-    answer: Tuple[str, Optional[int]], context: str, source: str, moved: List[str]
-) -> Answer:
-    """Finds an answer in its context; adds `source` to `moved` if it is not where it should be."""
-    text, stated = answer
-    if not text.strip():
-        raise DataError(f"{source} has an empty answer; fill or remove it")
+def _place_answers(raw: _Question, source: str, moved: List[str]) -> Tuple[Answer, ...]:
+    """Finds the answers of a question; adds `source` to `moved` if one is not where it should be.
+
+    Raises:
+        DataError: an answer is empty, or none of them is in the context.
+    """
+    placed = []
+    for text, stated in raw.answers:
+        if not text.strip():
+            raise DataError(f"{source} has an empty answer; fill or remove it")
+        answer = _place_answer(text, stated, raw.context)
+        if answer is not None:
+            placed.append(answer)
+            if stated is not None and answer != Answer(text, stated):
+                moved.append(source)
+    if not placed:
+        raise DataError(
+            f"{source}: the answer {_shorten(raw.answers[0][0])!r} is not in the context; answers "
+            "must be copied from it letter by letter"
+        )
+    return tuple(placed)
+
+
+def _place_answer(text: str, stated: Optional[int], context: str) -> Optional[Answer]:
+    """Finds an answer where it should be, else as near to that as it is; None if nowhere."""
     if stated is not None and context.startswith(text, stated):
         return Answer(text, stated)
     # Spaces around an answer say nothing, and scorers do not look at them.
     text = text.strip()
     first = context.find(text)
-    if first < 0:
-        raise DataError(
-            f"{source}: the answer {_shorten(text)!r} is not in the context; answers must be "
-            "copied from it letter by letter"
-        )
-    if stated is None:
-        return Answer(text, first)
-    moved.append(source)
+    if first < 0 or stated is None:
+        return Answer(text, first) if first >= 0 else None
     after = context.find(text, stated)
     before = context.rfind(text, 0, stated + len(text))
     found = [start for start in (before, after) if start >= 0]

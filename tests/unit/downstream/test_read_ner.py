@@ -121,7 +121,5 @@ def test_bad_files_are_told_by_file_line_and_remedy(write, content, message):
 
 
 def test_a_tag_that_training_did_not_have_is_refused(write):
-    with pytest.raises(
-        DataError, match=r"txt:2: unknown label 'B-GPE' .*labels are 'O', 'B-"
-    ):
+    with pytest.raises(DataError, match=r"txt:2: unknown label 'B-GPE' .*labels are 'O', 'B-"):
         read_ner(write("李 O\n国 B-GPE\n"), True, LabelMap(("O", "B-PER", "I-PER")))

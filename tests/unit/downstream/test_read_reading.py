@@ -38,6 +38,7 @@ def test_an_answer_stands_where_its_start_says(write):
     example = read_reading(path)[0]
     assert example.answers == (Answer("北京", 12), Answer("北京", 3))
     assert (example.question_id, example.context_id) == ("Q1", "0-0")
+    assert example.references == ("北京", "北京")
     assert example.source == f"{path}: question Q1"
 
 
@@ -114,7 +115,11 @@ def test_files_without_answers_are_for_prediction(write):
 def test_references_need_not_stand_in_the_context(write):
     path = write(build([{"text": "首都北京", "answer_start": 3}, {"text": "北京"}]))
     assert read_references(path) == {"Q1": ("首都北京", "北京")}
-    assert read_reading(path, has_answers=False)[0].answers == ()
+    example = read_reading(path)[0]
+    assert example.answers == (Answer("北京", 3),)
+    assert example.references == ("首都北京", "北京")
+    without = read_reading(path, has_answers=False)[0]
+    assert (without.answers, without.references) == ((), ())
 
 
 def test_byte_order_mark_and_ids(write):
