@@ -10,10 +10,13 @@ from typing import List, NoReturn, Optional
 import bench
 import bench.commands.bench as bench_command
 import bench.commands.data as data_command
+import bench.commands.docker_args as docker_args_command
+import bench.commands.doctor as doctor_command
 import bench.commands.export as export_command
 import bench.commands.exporter as exporter_command
 import bench.commands.host as host_command
 import bench.commands.import_ as import_command
+import bench.commands.job as job_command
 import bench.commands.parse as parse_command
 import bench.commands.ranktable as ranktable_command
 import bench.commands.show as show_command
@@ -29,7 +32,10 @@ _VERBS = (
     exporter_command,
     import_command,
     data_command,
+    doctor_command,
+    docker_args_command,
     ranktable_command,
+    job_command,
     host_command,
 )
 
