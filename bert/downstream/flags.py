@@ -101,8 +101,18 @@ _OF_KIND: Dict[str, Tuple[FlagSpec, ...]] = {
         FlagSpec("do_predict", bool, True, "answer --predict_file by the best checkpoint"),
         FlagSpec("do_predict_all", bool, None, "another name of --do_eval_all"),
         FlagSpec("do_lower_case", bool, False, "lower-case the text and strip accents"),
-        FlagSpec("doc_stride", int, 120, "tokens between the starts of two windows"),
-        FlagSpec("max_query_length", int, 64, "longer questions lose their end"),
+        FlagSpec(
+            "doc_stride",
+            int,
+            None,
+            "tokens between the starts of two windows; default 120, or a third of short sequences",
+        ),
+        FlagSpec(
+            "max_query_length",
+            int,
+            None,
+            "longer questions lose their end; default 64, or a third of short sequences",
+        ),
         FlagSpec("n_best_size", int, 20, "answers listed per question"),
         FlagSpec("max_answer_length", int, 64, "tokens of the longest answer that is given"),
         FlagSpec(

@@ -29,8 +29,8 @@ from bert.downstream.reading_answers import (
     decode_question,
 )
 from bert.downstream.reading_features import (
-    WindowOptions,
     build_row,
+    build_window_options,
     check_window_options,
     get_feature_lengths,
     iterate_windows,
@@ -55,7 +55,7 @@ class ReadingTask(Task):
         self._version_2 = options["version_2_with_negative"]
         if self._version_2 is None:
             self._version_2 = config.task_name == "squad_v2"
-        self._windows = WindowOptions(
+        self._windows = build_window_options(
             config.max_seq_length, options["max_query_length"], options["doc_stride"]
         )
         check_window_options(self._windows)

@@ -6,7 +6,7 @@ A piece of the context that stands in several windows counts where it has most c
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from bert.data.tokenization import Tokenizer
 from bert.downstream.examples import ReadingExample
@@ -16,8 +16,11 @@ from bert.errors import DataError, UsageError
 
 START_POSITIONS, END_POSITIONS, SPAN_MASK = "start_positions", "end_positions", "input_span_mask"
 
-# A context is cut at this share of its window's own length in the rule of the most context.
+# Weight of a window's length against the context around a piece, when windows are compared.
 _LENGTH_SHARE = 0.01
+
+# The field's defaults, for sequences of 384.
+_MAX_QUERY_LENGTH, _DOC_STRIDE = 64, 120
 
 
 class WindowOptions(NamedTuple):
@@ -29,9 +32,9 @@ class WindowOptions(NamedTuple):
         doc_stride: pieces between the starts of two windows.
     """
 
-    max_seq_length: int = 384
-    max_query_length: int = 64
-    doc_stride: int = 128
+    max_seq_length: int
+    max_query_length: int
+    doc_stride: int
 
 
 class Window(NamedTuple):
@@ -59,6 +62,18 @@ class Window(NamedTuple):
     def offset(self) -> int:
         """Position in the sequence of the window's first piece of the context."""
         return len(self.question) + 2
+
+
+def build_window_options(
+    max_seq_length: int, max_query_length: Optional[int], doc_stride: Optional[int]
+) -> WindowOptions:
+    """Returns the options with those put in that are None."""
+    third = max(1, max_seq_length // 3)
+    return WindowOptions(
+        max_seq_length,
+        min(_MAX_QUERY_LENGTH, third) if max_query_length is None else max_query_length,
+        min(_DOC_STRIDE, third) if doc_stride is None else doc_stride,
+    )
 
 
 def check_window_options(options: WindowOptions) -> None:
