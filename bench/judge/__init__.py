@@ -1,0 +1,1 @@
+"""Verdicts: compare, the gate, calibration, change points; the statistics work on plain numbers."""
