@@ -19,7 +19,7 @@ from bench.environment.sources import (
     take,
 )
 
-_LISTER = Path(__file__).resolve().with_name("list_packages.py")
+LISTER = Path(__file__).resolve().with_name("list_packages.py")
 _SOURCE_SUFFIXES = (".py", ".json")
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-aarch64")
 
@@ -50,7 +50,7 @@ def collect_trainer_software(world: World, subject: Subject) -> Facts:
     try:
         if subject.trainer_python is None:
             raise AbsentFactError("no trainer is run")
-        argv = [subject.trainer_python, str(_LISTER)]
+        argv = [subject.trainer_python, str(LISTER)]
         found = parse_packages(world.run(argv, 2 * COMMAND_TIMEOUT_SECONDS))
     except AbsentFactError as error:
         reason = str(error)
