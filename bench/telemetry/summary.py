@@ -23,6 +23,9 @@ from bench.telemetry.model import (
 LONGEST_HOLD_SECONDS = 5.0
 LEAST_COVER_RATIO = 0.9
 
+_NOT_BUSY = ("idle", "iowait", "guest", "guest_nice")
+"""Guest time is counted in user time, too."""
+
 Weighted = List[Tuple[TelemetrySample, float]]
 """Samples and the seconds for which each holds in the stretch."""
 
@@ -215,8 +218,13 @@ def _summarise_host(
     def usage(sample: TelemetrySample) -> Optional[float]:
         return None if sample.host is None else sample.host.cpu_usage_ratio
 
+    busy = _compute_busy_cores(seen)
+    own = _compute_rank_cores(seen)
     return {
         "cpu_usage_mean_ratio": _mean(backwards, span, usage),
+        "cpu_busy_mean_cores": busy,
+        # Whoever else computed here, the harness itself included.
+        "cpu_others_mean_cores": None if busy is None or own is None else max(0.0, busy - own),
         "load_average_max": max(known("load_average_1min"), default=None),
         "memory_available_min_bytes": min(known("memory_available_bytes"), default=None),
         "swap_used_max_bytes": max(known("swap_used_bytes"), default=None),
@@ -226,6 +234,34 @@ def _summarise_host(
             for name in ("network_receive_bytes", "network_transmit_bytes")
         },
     }
+
+
+def _compute_busy_cores(seen: Sequence[TelemetrySample]) -> Optional[float]:
+    """Cores that were busy on the whole host, from the kernel's own sums."""
+    known = [sample for sample in seen if sample.host is not None and sample.host.cpu_seconds]
+    if len(known) < 2:
+        return None
+    first, last = known[0], known[-1]
+    assert first.host is not None and last.host is not None
+    seconds = last.monotonic_seconds - first.monotonic_seconds
+    busy = sum(
+        value - first.host.cpu_seconds.get(mode, value)
+        for mode, value in last.host.cpu_seconds.items()
+        if mode not in _NOT_BUSY
+    )
+    return busy / seconds if seconds > 0.0 else None
+
+
+def _compute_rank_cores(seen: Sequence[TelemetrySample]) -> Optional[float]:
+    """Cores that all ranks together kept busy; None where the samples tell of no rank."""
+    used: Dict[int, List[Optional[float]]] = {}
+    for sample in seen:
+        for rank, reading in sample.ranks.items():
+            used.setdefault(rank, []).append(reading.cpu_seconds)
+    grown = [sum_increases(values) for values in used.values()]
+    known = [value for value in grown if value is not None]
+    seconds = seen[-1].monotonic_seconds - seen[0].monotonic_seconds if seen else 0.0
+    return sum(known) / seconds if known and seconds > 0.0 else None
 
 
 def _mean(

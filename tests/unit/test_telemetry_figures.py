@@ -153,6 +153,27 @@ def test_host_and_ranks():
     assert figures["ranks"]["4"]["resident_max_bytes"] == 7
 
 
+def test_who_else_computed_on_the_host():
+    samples = [
+        TelemetrySample(
+            float(second),
+            START + second,
+            host=HostReading(
+                cpu_seconds={"user": 100.0 + 1.5 * second, "idle": 9.0 + second, "guest": 7.0}
+            ),
+            ranks={
+                rank: RankReading(rank, rank, 90 + rank, cpu_seconds=0.5 * second)
+                for rank in range(2)
+            },
+        )
+        for second in range(11)
+    ]
+    host = summarise(samples)["host"]
+    assert host["cpu_busy_mean_cores"] == pytest.approx(1.5)
+    assert host["cpu_others_mean_cores"] == pytest.approx(0.5)
+    assert summarise(samples[:1])["host"]["cpu_others_mean_cores"] is None
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20))
 def test_a_counter_that_starts_again_never_falls(values):
     grown = sum_increases(values)
