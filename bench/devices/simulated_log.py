@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from bench.devices.simulation import Loop, name_launch, simulate_loops
-from bench.launch.trainer import find_model_config, find_trainer_folder
 from bench.logs import write
 from bench.spec import RunSpec
 
@@ -54,7 +53,11 @@ class LineWriter:
 
 
 def render_log(
-    spec: RunSpec, rank: int, iterations_per_loop: int, started: datetime
+    spec: RunSpec,
+    rank: int,
+    iterations_per_loop: int,
+    started: datetime,
+    model_config: Optional[str] = None,
 ) -> Iterator[Piece]:
     """The log of one rank in the pieces that are due at one time.
 
@@ -63,9 +66,10 @@ def render_log(
         rank: whose log.
         iterations_per_loop: steps in a device loop.
         started: time stamp of the first line.
+        model_config: path that the log names as that of the model, None for none.
     """
     damage = Damage(spec, rank)
-    for seconds, lines in _list_lines(spec, rank, iterations_per_loop, started):
+    for seconds, lines in _list_lines(spec, rank, iterations_per_loop, started, model_config):
         yield seconds, damage.apply(lines)
 
 
@@ -107,13 +111,19 @@ class Damage:
 
 
 def _list_lines(
-    spec: RunSpec, rank: int, iterations_per_loop: int, started: datetime
+    spec: RunSpec,
+    rank: int,
+    iterations_per_loop: int,
+    started: datetime,
+    model_config: Optional[str] = None,
 ) -> Iterator[Tuple[float, List[str]]]:
     settings = spec.simulated
     thread_id = _FIRST_THREAD_ID + rank * _THREAD_ID_STRIDE
     writer = LineWriter(started, thread_id, settings.two_handlers)
     head = [write.render_flag(flag, getattr(spec, name)) for flag, name in _FLAG_SETTINGS]
-    head += [write.render_flag(flag, value) for flag, value in _list_facts(spec, rank)]
+    head += [
+        write.render_flag(flag, value) for flag, value in _list_facts(spec, rank, model_config)
+    ]
     head.append(write.render_rank_line(spec.n_cards, rank))
     yield 0.0, [*head, *writer.log("Running local_init_op.", 0.0, _PHASE_SOURCE)]
     elapsed = 0.0
@@ -130,11 +140,13 @@ def _list_lines(
     yield elapsed, writer.log(final, elapsed, write.FINAL_LOSS_SOURCE)
 
 
-def _list_facts(spec: RunSpec, rank: int) -> Iterator[Tuple[str, object]]:
+def _list_facts(
+    spec: RunSpec, rank: int, model_config: Optional[str]
+) -> Iterator[Tuple[str, object]]:
     """What a real trainer finds while it runs."""
     yield "backend", "simulated"
-    if find_trainer_folder() is not None:
-        yield "bert_config_file", find_model_config(spec.model)
+    if model_config is not None:
+        yield "bert_config_file", model_config
     yield "input_shares", f"simulated:{rank}/{spec.n_cards}"
     if spec.n_cards > 1:
         yield "collective_group_size", spec.n_cards

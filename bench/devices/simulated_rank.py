@@ -34,6 +34,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="simulated-rank")
     parser.add_argument("--spec", required=True)
     parser.add_argument("--iterations-per-loop", type=int, required=True)
+    parser.add_argument("--model-config")
     known = parser.parse_args(arguments)
     spec_path = Path(known.spec)
     try:
@@ -48,7 +49,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             (spec_path.parent / TRUTH_NAME).write_text(truth + "\n", encoding="utf-8")
         with contextlib.ExitStack() as stack:
             streams = _open_logs(spec, rank, spec_path.parent / "logs", stack)
-            return _write_logs(spec, known.iterations_per_loop, streams)
+            return _write_logs(spec, known, streams)
     except OSError as error:
         sys.stderr.write(f"ERROR: io: the simulated log cannot be written: {error}\n")
         return _EXIT_IO
@@ -64,13 +65,14 @@ def _open_logs(
     return streams
 
 
-def _write_logs(spec: RunSpec, iterations_per_loop: int, streams: Dict[int, BinaryIO]) -> int:
+def _write_logs(spec: RunSpec, known: argparse.Namespace, streams: Dict[int, BinaryIO]) -> int:
     """Writes the pieces of all ranks of this process when they are due."""
     started = datetime.now()
     clock = time.monotonic()
     speed = spec.simulated.speed
     pieces: Sequence[Iterator[Tuple[float, int, bytes]]] = [
-        _tag(rank, render_log(spec, rank, iterations_per_loop, started)) for rank in streams
+        _tag(rank, render_log(spec, rank, known.iterations_per_loop, started, known.model_config))
+        for rank in streams
     ]
     # Without a pace one log after the other: that keeps a single rank's loops in memory.
     due = heapq.merge(*pieces) if speed > 0.0 else (item for log in pieces for item in log)

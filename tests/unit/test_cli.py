@@ -47,6 +47,7 @@ def test_simulated_sweep(tmp_path, capsys):
             "logs",
             "result.json",
             "spec.yaml",
+            "telemetry.jsonl",
             "truth.json",
         ]
         assert len(result.ranks) == result.n_cards
@@ -355,7 +356,7 @@ def test_impatience_kills_at_once(tmp_path):
     with _start(tmp_path, *arguments) as harness:
         _wait_for_step(tmp_path)
         (rank,) = psutil.Process(harness.pid).children()
-        for _ in range(3):
+        for _ in range(2):
             harness.send_signal(signal.SIGTERM)
             time.sleep(0.5)
         harness.communicate(timeout=20)
