@@ -9,15 +9,19 @@ from typing import List, NoReturn, Optional
 
 import bench
 import bench.commands.bench as bench_command
+import bench.commands.calibrate as calibrate_command
+import bench.commands.compare as compare_command
 import bench.commands.data as data_command
 import bench.commands.docker_args as docker_args_command
 import bench.commands.doctor as doctor_command
 import bench.commands.export as export_command
 import bench.commands.exporter as exporter_command
+import bench.commands.gate as gate_command
 import bench.commands.host as host_command
 import bench.commands.import_ as import_command
 import bench.commands.job as job_command
 import bench.commands.parse as parse_command
+import bench.commands.promote as promote_command
 import bench.commands.ranktable as ranktable_command
 import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
@@ -28,6 +32,10 @@ _VERBS = (
     bench_command,
     parse_command,
     show_command,
+    compare_command,
+    gate_command,
+    promote_command,
+    calibrate_command,
     export_command,
     exporter_command,
     import_command,

@@ -170,7 +170,9 @@ def _test_cell(cell: Cell, plan: Plan) -> CellVerdict:
             "are needed",
         )
     try:
-        contrast = build_contrast(cell.baseline, cell.candidate, cell.better, plan.night_spread)
+        contrast = build_contrast(
+            cell.baseline, cell.candidate, cell.better, cell.night_spread or plan.night_spread
+        )
     except ValueError as error:
         return CellVerdict(cell, NO_VERDICT, str(error))
     t_loss = contrast.difference / contrast.error
@@ -183,7 +185,7 @@ def _test_cell(cell: Cell, plan: Plan) -> CellVerdict:
         change_ratio=_to_ratio(contrast.difference, cell.better),
         p_loss=student_cdf(t_loss, contrast.degrees),
         p_inferior=student_cdf(-t_margin, contrast.degrees),
-        caveats=(ONE_NIGHT,) if contrast.n_nights == 1 else (),
+        caveats=cell.caveats + ((ONE_NIGHT,) if contrast.n_nights == 1 else ()),
     )
 
 

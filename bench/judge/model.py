@@ -40,7 +40,9 @@ class Cell:
         baseline: nights, each with the values of its launches, in the metric's unit.
         candidate: values of the candidate's launches.
         look: how often the candidate has been looked at, this time included; 1 for the first.
-        case: the fingerprint fields that make the case, for example ``{"cards": 8}``.
+        case: the facts that make the case, for example ``{"cards": 8}``.
+        night_spread: of this cell; None for that of the plan.
+        caveats: what is known to differ between the sides without forbidding the comparison.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Cell:
     candidate: Tuple[float, ...]
     look: int = 1
     case: Mapping[str, Any] = field(default_factory=dict)
+    night_spread: Optional[NightSpread] = None
+    caveats: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
