@@ -18,6 +18,7 @@ import yaml
 from bench.errors import UsageError
 from bench.settings import parse_value, setting
 from bench.spec_hosts import LAUNCHERS, HostsSpec
+from bench.spec_limits import LimitsSpec
 from bench.spec_session import SessionSpec
 from bench.spec_simulated import SimulatedSpec
 
@@ -89,6 +90,7 @@ class RunSpec:
         None, "bool", "a run without a steady state is invalid; if absent, on all backends but cpu"
     )
     hosts: HostsSpec = field(default=HostsSpec(), metadata={"kind": "group"})
+    limits: LimitsSpec = field(default=LimitsSpec(), metadata={"kind": "group"})
     session: SessionSpec = field(default=SessionSpec(), metadata={"kind": "group"})
     simulated: SimulatedSpec = field(default=SimulatedSpec(), metadata={"kind": "group"})
 
@@ -172,7 +174,13 @@ def for_cards(spec: RunSpec, n_cards: int) -> RunSpec:
 def spec_to_dict(spec: RunSpec) -> Dict[str, Any]:
     """Nested plain values, ready for JSON or YAML."""
     plain: Dict[str, Any] = dataclasses.asdict(spec)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+    return {key: _make_plain(value) for key, value in plain.items()}
+
+
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _make_plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def spec_from_dict(plain: Mapping[str, Any], source: str) -> RunSpec:

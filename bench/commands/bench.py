@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from bench.commands.host import join_session
 from bench.commands.metrics import add_metrics_arguments, open_metrics
 from bench.errors import EXIT_OK, KINDS, BenchError, NoVerdictError, UsageError
+from bench.launch.launchers import find_own_place
 from bench.results.model import RunResult
 from bench.session.signals import SignalCatcher
 from bench.session.sweep import open_sweep
-from bench.spec import Layer, build_spec, list_settings, parse_assignment, read_spec_file
+from bench.spec import Layer, RunSpec, build_spec, list_settings, parse_assignment, read_spec_file
 from bench.views.tables import FORMATS, render_report
 
 NAME = "bench"
@@ -22,6 +25,7 @@ PRESETS = Path(__file__).resolve().parent.parent / "specs"
 _FLAGS: Tuple[Tuple[str, str, str], ...] = (
     ("--cards", "cards", "N[,N…]"),
     ("--backend", "backend", "NAME"),
+    ("--launcher", "launcher", "NAME"),
     ("--model", "model", "NAME|FILE"),
     ("--batch-size", "batch_size", "N"),
     ("--seq-length", "seq_length", "N"),
@@ -76,9 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if not arguments.output:
         raise UsageError("--output needs a directory")
-    layers = list(_list_layers(arguments))
-    specs = [build_spec([*layers, *build]) for build in _list_builds(arguments)]
+    specs = build_asked_specs(arguments)
     with SignalCatcher() as signals:
+        place = find_own_place(specs[0], os.environ)
+        if place is not None and place.index > 0:
+            return join_session(specs[0], Path(arguments.output), place, signals)
         sweep = open_sweep(specs, Path(arguments.output), arguments.quiet)
         with open_metrics(arguments, sweep) as metrics:
             results = sweep.run(signals)
@@ -88,6 +94,16 @@ def run(arguments: argparse.Namespace) -> int:
     _raise_worst(results)
     signals.check()
     return EXIT_OK
+
+
+def build_asked_specs(arguments: argparse.Namespace) -> List[RunSpec]:
+    """What the flags ask for: one spec, or two to be compared.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    layers = list(_list_layers(arguments))
+    return [build_spec([*layers, *build]) for build in _list_builds(arguments)]
 
 
 def render_settings() -> str:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import time
 from pathlib import Path
+from typing import Any, ContextManager, Mapping, Sequence
 
+from bench.errors import BenchError, InfrastructureError
 from bench.launch.agent import HostAgent
-from bench.launch.launchers import build_own_host
+from bench.launch.group import Rank
+from bench.launch.launchers import build_own_host, name_rendezvous
+from bench.launch.scheduler_variables import Place
 from bench.session.signals import SignalCatcher
+from bench.spec import RunSpec, build_spec, read_spec_file
+from bench.telemetry.sampler import open_sampler
 
 NAME = "host"
 SUMMARY = "serve a session as one of its hosts; launchers start this, people need not"
+
+_POLL_SECONDS = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,4 +48,46 @@ def run(arguments: argparse.Namespace) -> int:
 def serve_host(folder: Path, index_from: str, signals: SignalCatcher) -> int:
     """Serves until the session is closed; returns the exit code."""
     host, n_hosts = build_own_host(index_from, os.environ)
-    return HostAgent(folder, host, n_hosts, lambda: signals.received).serve()
+
+    def watch(plan: Mapping[str, Any], ranks: Sequence[Rank]) -> ContextManager[Any]:
+        return _open_telemetry(host.index, plan, ranks)
+
+    return HostAgent(folder, host, n_hosts, lambda: signals.received, watch).serve()
+
+
+def join_session(spec: RunSpec, output: Path, place: Place, signals: SignalCatcher) -> int:
+    """Serves the session that process 0 of the same job leads; returns the exit code.
+
+    Raises:
+        InfrastructureError: process 0 does not come.
+    """
+    folder = output / "hosts" / name_rendezvous(place)
+    deadline = time.monotonic() + spec.hosts.start_timeout_seconds
+    while not folder.is_dir():
+        signals.check()
+        if time.monotonic() > deadline:
+            raise InfrastructureError(
+                f"process {place.index} of job {place.job} finds no session in {folder}; does "
+                "process 0 run with the same --output?"
+            )
+        time.sleep(_POLL_SECONDS)
+    return serve_host(folder, spec.launcher, signals)
+
+
+def _open_telemetry(
+    index: int, plan: Mapping[str, Any], ranks: Sequence[Rank]
+) -> ContextManager[Any]:
+    """Telemetry of the ranks of this host; where the head sees them it does that itself."""
+    if plan["near"]:
+        return contextlib.ExitStack()
+    run_dir = Path(plan["run_dir"])
+    folder = run_dir / "hosts" / str(index)
+    try:
+        spec = build_spec([read_spec_file(run_dir / "spec.yaml")])
+        folder.mkdir(parents=True, exist_ok=True)
+    except (BenchError, OSError):
+        # A run is worth more than its telemetry; the result says that there is none.
+        return contextlib.ExitStack()
+    devices = {rank.plan.rank: rank.plan.device for rank in ranks}
+    process_ids = {rank.plan.rank: rank.process_id for rank in ranks}
+    return open_sampler(folder, spec, spec.backend, devices, process_ids)

@@ -11,16 +11,17 @@ import socket
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence
 
 import bench
 from bench.devices.hosts import Host
 from bench.environment import Subject, collect_environment
 from bench.errors import BenchError, InfrastructureError
 from bench.launch import mailbox
+from bench.launch.group import Rank
 from bench.launch.host_facts import host_to_dict
 from bench.launch.plan import RANK_VARIABLES, LaunchPlan, RankPlan
-from bench.launch.processes import RankGroup, RankProcess
+from bench.launch.processes import RankGroup
 
 BEAT_SECONDS = 0.5
 _POLL_SECONDS = 0.05
@@ -28,8 +29,8 @@ _FAST_POLL_SECONDS = 0.005
 _FAST_FOR_SECONDS = 3.0
 _LONGEST_WAIT_FOR_HEAD_SECONDS = 300.0
 
-Companion = Callable[[Path, List[RankProcess]], ContextManager[Any]]
-"""What else runs beside the ranks of a host: given the folder of the run and the ranks."""
+Companion = Callable[[Mapping[str, Any], Sequence[Rank]], ContextManager[Any]]
+"""What else runs beside the ranks of a host: given the plan's message and the ranks."""
 
 
 @dataclass
@@ -195,7 +196,7 @@ class HostAgent:
         self._group = RankGroup(plan, float(content["stop_timeout_seconds"]))
         self._group.__enter__()
         if self._companion is not None:
-            self._beside = self._companion(Path(content["run_dir"]), self._group.ranks)
+            self._beside = self._companion(content, self._group.ranks)
             self._beside.__enter__()
 
     def _end_ranks(self) -> None:
@@ -268,10 +269,11 @@ class HostAgent:
 
 
 def build_plan_message(
-    plan: LaunchPlan, host: int, run_dir: Path, stop_timeout_seconds: float
+    plan: LaunchPlan, host: int, run_dir: Path, stop_timeout_seconds: float, near: bool
 ) -> Dict[str, Any]:
-    """The ranks of one host as a message."""
+    """The ranks of one host as a message; near hosts are looked after by the head itself."""
     return {
+        "near": near,
         "working_directory": str(plan.working_directory),
         "run_dir": str(run_dir),
         "stop_timeout_seconds": stop_timeout_seconds,

@@ -16,7 +16,8 @@ from bench.devices.hosts import Host
 from bench.errors import BackendUnavailableError, BenchError, InfrastructureError
 from bench.launch import mailbox
 from bench.launch.exchange import Exchange, HostState
-from bench.launch.host_facts import host_from_dict
+from bench.launch.group import Group
+from bench.launch.host_facts import find_machine, find_network_namespace, host_from_dict
 from bench.launch.host_group import HostGroup
 from bench.launch.plan import LaunchPlan
 from bench.launch.processes import RankGroup
@@ -60,15 +61,21 @@ class LocalCluster:
         """Nothing to prepare."""
         return ()
 
+    def list_here(self) -> Tuple[int, ...]:
+        """Indices of the hosts whose processes this one can see."""
+        return (0,)
+
     def filter_inherited(self, variables: Mapping[str, str]) -> Mapping[str, str]:
         """Ranks get the variables of the harness."""
         return variables
 
-    def start(self, plan: LaunchPlan, run_dir: Path, stop_timeout_seconds: float) -> RankGroup:
+    def start(self, plan: LaunchPlan, run_dir: Path, stop_timeout_seconds: float) -> Group:
         """The ranks of a run, to be entered as a context manager."""
         return RankGroup(plan, stop_timeout_seconds)
 
-    def describe(self, ranks: Sequence[int] = ()) -> List[Dict[str, Any]]:
+    def describe(
+        self, ranks: Sequence[int], environment: Mapping[str, Any]
+    ) -> List[Dict[str, Any]]:
         """No hosts beside this one."""
         return []
 
@@ -135,17 +142,27 @@ class HostCluster:
         states = self._wait_for("prepared", _PREPARE_SECONDS, "prepare the run")
         return tuple(host_from_dict(state.message["host"]) for state in states)
 
+    def list_here(self) -> Tuple[int, ...]:
+        """Indices of the hosts that are this machine and its network; others look after theirs."""
+        here = (find_machine(), find_network_namespace())
+        return tuple(
+            host.index
+            for host in self.hosts
+            if host.machine and (host.machine, host.network_namespace) == here
+        )
+
     def filter_inherited(self, variables: Mapping[str, str]) -> Mapping[str, str]:
         """Ranks get the variables of their own host's agent; none of ours travel in files."""
         return {}
 
-    def start(self, plan: LaunchPlan, run_dir: Path, stop_timeout_seconds: float) -> HostGroup:
+    def start(self, plan: LaunchPlan, run_dir: Path, stop_timeout_seconds: float) -> Group:
         """The ranks of a run, to be entered as a context manager."""
         return HostGroup(
             plan,
             run_dir,
             self._exchange,
             [host.index for host in self.hosts],
+            self.list_here(),
             stop_timeout_seconds,
             lambda: self.trouble,
         )
@@ -170,12 +187,16 @@ class HostCluster:
             return f"{self._launch.what} ended with code {self._popen.returncode}{self._tail()}"
         return ""
 
-    def describe(self, ranks: Sequence[int] = ()) -> List[Dict[str, Any]]:
+    def describe(
+        self, ranks: Sequence[int], environment: Mapping[str, Any]
+    ) -> List[Dict[str, Any]]:
         """The hosts for the stored result.
 
         Args:
             ranks: host index of each rank of the run.
+            environment: what was found on this host; of the others only what differs is told.
         """
+        facts = environment.get("facts", {})
         described = []
         for host in self.hosts:
             offset = self._exchange.get_offset(host.index)
@@ -188,7 +209,11 @@ class HostCluster:
                     "machine": host.machine,
                     "ranks": [rank for rank, owner in enumerate(ranks) if owner == host.index],
                     "clock": None if offset is None else asdict(offset),
-                    "environment": found,
+                    "differs": {
+                        key: value
+                        for key, value in found.get("facts", {}).items()
+                        if value != facts.get(key)
+                    },
                 }
             )
         return described

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Type
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 from bench.errors import (
     BackendUnavailableError,
@@ -15,13 +18,14 @@ from bench.errors import (
     DataError,
     InfrastructureError,
     OutputError,
+    StalledError,
     UsageError,
 )
 from bench.launch.trainer import TRAINER_PACKAGE, check_data_directory, find_trainer_folder
 from bench.spec import RunSpec
 
 CACHE_VARIABLE = "ASCEND_BERT_CACHE"
-_TIMEOUT_SECONDS = 1800.0
+_POLL_SECONDS = 0.2
 
 DATA_TOOLS: Dict[str, str] = {
     "create": "create_pretraining_data",
@@ -45,7 +49,10 @@ def find_cache_directory() -> Path:
 
 
 def prepare_data(
-    spec: RunSpec, python: Optional[str], note: Callable[[str], None]
+    spec: RunSpec,
+    python: Optional[str],
+    note: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
 ) -> Dict[str, str]:
     """Finds or makes the data of a run.
 
@@ -53,6 +60,7 @@ def prepare_data(
         spec: the run; ``data`` names a directory, or is None for the synthetic corpus.
         python: interpreter that has the trainer's data tools; this one if None.
         note: told, in one line, what is being done.
+        check: called while waiting; raises to end the wait.
 
     Returns:
         ``train`` and ``eval`` directories, ``kind``, ``"given"`` or ``"synthetic"``, and
@@ -60,13 +68,14 @@ def prepare_data(
 
     Raises:
         DataError: the directory is unfit.
+        StalledError: the synthetic corpus takes longer than ``limits.prepare_seconds``.
         BackendUnavailableError: the data tools are not installed.
     """
     if spec.data is not None:
         data = _use_directory(Path(spec.data))
     else:
         check_trainer_installed()
-        directory = _make_synthetic(spec, python or sys.executable, note)
+        directory = _make_synthetic(spec, python or sys.executable, note, check)
         data = {
             "kind": "synthetic",
             "directory": str(directory),
@@ -118,7 +127,9 @@ def _use_directory(directory: Path) -> Dict[str, str]:
     }
 
 
-def _make_synthetic(spec: RunSpec, python: str, note: Callable[[str], None]) -> Path:
+def _make_synthetic(
+    spec: RunSpec, python: str, note: Callable[[str], None], check: Callable[[], None]
+) -> Path:
     flags: List[str] = [
         "--cache_dir={}".format(find_cache_directory() / "data"),
         f"--language={spec.data_language}",
@@ -126,32 +137,58 @@ def _make_synthetic(spec: RunSpec, python: str, note: Callable[[str], None]) -> 
         f"--max_predictions_per_seq={spec.max_predictions}",
     ]
     note(f"preparing the synthetic corpus ({spec.data_language})")
-    try:
-        done = subprocess.run(
-            [python, "-m", TRAINER_PACKAGE + ".data.synthetic", *flags],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DataError(f"the synthetic corpus could not be made: {error}") from error
-    lines = done.stdout.decode("utf-8", "replace").split("\n")
-    words = [line for line in lines if line.strip()]
-    if done.returncode != 0 or not words:
-        problems = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        last = problems[-1] if problems else f"exit code {done.returncode}"
+    argv = [python, "-m", TRAINER_PACKAGE + ".data.synthetic", *flags]
+    code, output, errors = _run_bounded(argv, spec.limits.prepare_seconds, check)
+    words = [line for line in output.decode("utf-8", "replace").split("\n") if line.strip()]
+    if code != 0 or not words:
+        problems = errors.decode("utf-8", "replace").strip().splitlines()
+        last = problems[-1] if problems else f"exit code {code}"
         wrong: Dict[int, Type[BenchError]] = {
             64: UsageError,
             69: InfrastructureError,
             74: OutputError,
         }
-        raise wrong.get(done.returncode, DataError)(
-            f"the synthetic corpus could not be made: {last}"
-        )
+        raise wrong.get(code, DataError)(f"the synthetic corpus could not be made: {last}")
     directory = Path(words[-1].strip())
     check_data_directory(directory / "train")
     return directory
+
+
+def _run_bounded(
+    argv: Sequence[str], timeout_seconds: float, check: Callable[[], None]
+) -> Tuple[int, bytes, bytes]:
+    """Runs a command to its end; it and its workers are killed when its time is over."""
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DataError(f"the synthetic corpus could not be made: {error}") from error
+    try:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=_POLL_SECONDS)
+                return process.returncode, output, errors
+            except subprocess.TimeoutExpired:
+                check()
+                if time.monotonic() > deadline:
+                    raise StalledError(
+                        f"the synthetic corpus was not made within {timeout_seconds:g} s "
+                        "(limits.prepare_seconds)"
+                    ) from None
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_SECONDS)
 
 
 def run_data_tool(tool: str, flags: Sequence[str]) -> int:

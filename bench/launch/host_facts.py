@@ -42,8 +42,8 @@ def collect_host(
         cores=list_usable_cores(),
         devices=devices if device is None else tuple(d for d in devices if d == device),
         device_addresses=_read_device_addresses(),
-        machine=_read_boot_id(),
-        network_namespace=_find_network_namespace(),
+        machine=find_machine(),
+        network_namespace=find_network_namespace(),
         max_ranks=max_ranks,
     )
 
@@ -113,14 +113,16 @@ def _read_device_addresses() -> Tuple[Tuple[int, str], ...]:
         return ()
 
 
-def _read_boot_id() -> str:
+def find_machine() -> str:
+    """Identity of this machine until it is started anew; empty where there is none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
 
 
-def _find_network_namespace() -> str:
+def find_network_namespace() -> str:
+    """Identity of the network that this process sees; empty where there is none."""
     try:
         return str(os.stat(_NETWORK_NAMESPACE).st_ino)
     except OSError:

@@ -99,13 +99,13 @@ def build_config_map(job: KubernetesJob) -> Dict[str, Any]:
             "namespace": job.namespace,
             "labels": dict(_LABEL),
         },
-        "data": {"hccl.json": '{"status":"initializing"}\n'},
+        "data": {"hccl.json": '{"status":"initializing"}'},
     }
 
 
 def build_volcano_job(job: KubernetesJob) -> Dict[str, Any]:
     """The job: one pod on each host, all or none."""
-    labels = dict(_LABEL) if job.cards_per_host else {}
+    labels = _LABEL if job.cards_per_host else {}
     spec: Dict[str, Any] = {
         "minAvailable": job.n_hosts,
         "schedulerName": "volcano",
@@ -118,14 +118,14 @@ def build_volcano_job(job: KubernetesJob) -> Dict[str, Any]:
             {
                 "name": TASK,
                 "replicas": job.n_hosts,
-                "template": {"metadata": {"labels": labels}, "spec": _build_pod(job)},
+                "template": {"metadata": {"labels": dict(labels)}, "spec": _build_pod(job)},
             }
         ],
     }
     return {
         "apiVersion": "batch.volcano.sh/v1alpha1",
         "kind": "Job",
-        "metadata": {"name": job.name, "namespace": job.namespace, "labels": labels},
+        "metadata": {"name": job.name, "namespace": job.namespace, "labels": dict(labels)},
         "spec": spec,
     }
 

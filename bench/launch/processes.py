@@ -9,18 +9,19 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional
+from typing import Callable, List, Optional
 
 import bench.launch.exec_rank
 from bench.errors import InfrastructureError
+from bench.launch.group import Group, Rank
 from bench.launch.plan import LaunchPlan, RankPlan
 
 _POLL_SECONDS = 0.05
 
 
 @dataclass
-class RankProcess:
-    """A started rank.
+class RankProcess(Rank):
+    """A started rank of this host.
 
     Attributes:
         plan: what it was started with.
@@ -47,30 +48,27 @@ class RankProcess:
         return self.popen.returncode
 
 
-class RankGroup:
-    """The rank processes of one run. Use as a context manager: leaving it ends what still runs."""
+class RankGroup(Group):
+    """The rank processes of one run on this host."""
 
     def __init__(self, plan: LaunchPlan, stop_timeout_seconds: float) -> None:
         self._plan = plan
         self._stop_timeout_seconds = stop_timeout_seconds
-        self.ranks: List[RankProcess] = []
+        self._ranks: List[RankProcess] = []
 
     @property
-    def trouble(self) -> str:
-        """What is wrong with a host, empty if nothing; on this host there is no such thing."""
-        return ""
+    def ranks(self) -> List[RankProcess]:
+        """The ranks started so far."""
+        return self._ranks
 
     def __enter__(self) -> RankGroup:
         try:
             for rank in self._plan.ranks:
-                self.ranks.append(_start_rank(rank, self._plan.working_directory))
+                self._ranks.append(_start_rank(rank, self._plan.working_directory))
         except BaseException:
             self.stop()
             raise
         return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
 
     def poll(self) -> List[RankProcess]:
         """Looks which ranks have ended since the last call and returns those.
@@ -86,11 +84,6 @@ class RankGroup:
                 ended.append(rank)
         return ended
 
-    @property
-    def running(self) -> List[RankProcess]:
-        """Ranks whose end has not been seen."""
-        return [rank for rank in self.ranks if rank.ended_at is None]
-
     def stop(
         self,
         note: Optional[Callable[[str], None]] = None,
@@ -103,23 +96,22 @@ class RankGroup:
             is_urgent: asked during the wait; true ends it.
         """
         self.poll()
-        for rank in self.running:
+        for rank in self._list_running():
             rank.stopped_by_us = True
             _signal_group(rank, signal.SIGTERM)
         deadline = time.monotonic() + self._stop_timeout_seconds
-        while self.running and time.monotonic() < deadline and not is_urgent():
+        while self._list_running() and time.monotonic() < deadline and not is_urgent():
             time.sleep(_POLL_SECONDS)
             self.poll()
-        for rank in self.running:
+        for rank in self._list_running():
             if note is not None:
                 note(f"rank {rank.plan.rank} did not end on SIGTERM; killing it")
             _signal_group(rank, signal.SIGKILL)
             rank.popen.wait()
         self.poll()
 
-    def exit_codes(self) -> Dict[int, Optional[int]]:
-        """Exit code by rank."""
-        return {rank.plan.rank: rank.exit_code for rank in self.ranks}
+    def _list_running(self) -> List[RankProcess]:
+        return [rank for rank in self._ranks if rank.ended_at is None]
 
 
 def _start_rank(plan: RankPlan, working_directory: os.PathLike) -> RankProcess:

@@ -61,7 +61,6 @@ def build_slurm_launch(
 def render_sbatch_script(
     command: Sequence[str],
     n_hosts: int,
-    output: Path,
     working_directory: Path,
     name: str = "ascend-bert",
     time_limit: Optional[str] = None,
@@ -72,8 +71,7 @@ def render_sbatch_script(
     Args:
         command: the harness's command line, ``--launcher slurm`` included.
         n_hosts: nodes.
-        output: folder for the output of the job.
-        working_directory: where the job starts.
+        working_directory: where the job starts and leaves its output.
         name: name of the job.
         time_limit: as for ``--time``.
         directives: more ``#SBATCH`` words, such as ``--partition=npu`` or ``--gres=npu:8``.
@@ -88,7 +86,9 @@ def render_sbatch_script(
         "--exclusive",
         # The harness ends its ranks and stores what was measured when it is told in time.
         "--signal=B:TERM@120",
-        f"--output={output}/slurm-%j.out",
+        f"--chdir={working_directory}",
+        # Slurm makes no folder for it, and a job without one fails without a word.
+        "--output=slurm-%j.out",
         *([f"--time={time_limit}"] if time_limit else []),
         *directives,
     ]
@@ -99,8 +99,6 @@ def render_sbatch_script(
     lines += [f"#SBATCH {_quote(word)}" for word in words]
     lines += [
         "set -euo pipefail",
-        f"mkdir -p {shlex.quote(str(output))}",
-        f"cd {shlex.quote(str(working_directory))}",
         "# exec: the signal that Slurm sends before the end reaches the harness itself.",
         "exec " + " ".join(map(shlex.quote, command)),
     ]

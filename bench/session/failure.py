@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from bench.launch.exec_rank import EXIT_CANNOT_EXECUTE
-from bench.launch.processes import RankProcess
+from bench.launch.group import Rank
 from bench.results.model import Failure
 
 _TAIL_BYTES = 64 * 1024
@@ -22,7 +22,7 @@ _KIND_BY_EXIT_CODE = {
 """The trainer's exit codes follow sysexits.h; any other one is a failure of the trainer."""
 
 
-def diagnose_failure(ended: Sequence[RankProcess]) -> Optional[Failure]:
+def diagnose_failure(ended: Sequence[Rank]) -> Optional[Failure]:
     """Looks at ranks that have just ended.
 
     A rank killed by a signal comes first: the errors of others may be its consequence.

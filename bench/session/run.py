@@ -15,8 +15,9 @@ import bench
 from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
 from bench.environment import Subject, collect_state, redact_words
 from bench.errors import BenchError, OutputError
+from bench.launch.cluster import LocalCluster
+from bench.launch.launchers import Cluster
 from bench.launch.plan import LaunchPlan, build_plan
-from bench.launch.processes import RankGroup
 from bench.launch.trainer import (
     build_trainer_argv,
     find_model_config,
@@ -62,6 +63,7 @@ class RunContext:
     progress: Progress
     set_live: Callable[[LiveRun], None]
     set_telemetry: Callable[[TelemetrySampler], None]
+    cluster: Cluster = LocalCluster()
 
 
 def run_once(context: RunContext) -> RunResult:
@@ -72,7 +74,7 @@ def run_once(context: RunContext) -> RunResult:
     """
     spec, backend = context.spec, context.backend
     iterations_per_loop = resolve_iterations_per_loop(spec, backend)
-    allocation = backend.allocate(spec, context.sweep)
+    allocation = backend.allocate(spec, context.sweep, context.cluster.hosts)
     argv = _build_argv(context, iterations_per_loop)
     result = _build_started_result(context, allocation, iterations_per_loop, argv)
     try:
@@ -91,8 +93,10 @@ def run_once(context: RunContext) -> RunResult:
             argv,
             context.run_id,
             context.run_dir,
-            context.inherited,
-            backend.prepare_shared(spec, allocation),
+            context.cluster.filter_inherited(context.inherited),
+            backend.prepare_shared(
+                spec, allocation, context.cluster.prepare(spec.n_cards), context.run_dir
+            ),
             Path.cwd(),
         )
         failure, exit_codes = _launch_and_watch(context, allocation, plan, live)
@@ -120,10 +124,17 @@ def _launch_and_watch(
     watch = Watch(_list_logs(context.run_dir, allocation), live)
     live.set_state("compiling")
     with contextlib.ExitStack() as stack:
-        group = stack.enter_context(RankGroup(plan, spec.rank_timeout_seconds))
-        process_ids = {rank.plan.rank: rank.popen.pid for rank in group.ranks}
+        group = stack.enter_context(
+            context.cluster.start(plan, context.run_dir, spec.rank_timeout_seconds)
+        )
+        here = context.cluster.list_here()
+        near = replace(
+            allocation,
+            placements=tuple(place for place in allocation.placements if place.host in here),
+        )
+        process_ids = {r.plan.rank: r.process_id for r in group.ranks if r.plan.host in here}
         sampler = stack.enter_context(
-            build_sampler(context.run_dir, spec, context.backend.name, allocation, process_ids)
+            build_sampler(context.run_dir, spec, context.backend.name, near, process_ids)
         )
         context.set_telemetry(sampler)
         _note_up(context, live, [rank.plan.rank for rank in group.ranks], True)
@@ -136,6 +147,8 @@ def _launch_and_watch(
             watch.poll()
             context.progress.update(live.snapshot())
             failure = diagnose_failure(ended)
+            if failure is None and group.trouble:
+                failure = Failure("infrastructure", group.trouble)
             if failure is None and context.signals.received is not None:
                 interruption = build_interruption(context.signals.received)
                 failure = Failure(interruption.kind, str(interruption))
@@ -174,7 +187,7 @@ def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
 def _list_logs(run_dir: Path, allocation: Allocation) -> List[Tuple[int, Path]]:
     """Rank and log of every rank, whether it has a process of its own or not."""
     return [
-        (place.rank, run_dir / "logs" / f"train_{place.device}.log")
+        (place.rank, run_dir / "logs" / f"train_{place.device_index}.log")
         for place in allocation.placements
     ]
 
@@ -198,6 +211,7 @@ def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
             str(context.run_dir / "spec.yaml"),
             "--iterations-per-loop",
             str(iterations_per_loop),
+            *_name_model(spec),
         ]
     if spec.trainer_command:
         return list(spec.trainer_command)
@@ -210,6 +224,13 @@ def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
         context.run_dir / "train",
         spec.trainer_python,
     )
+
+
+def _name_model(spec: RunSpec) -> List[str]:
+    """The model's configuration, so that a simulated log tells it like a real one."""
+    if find_trainer_folder() is None:
+        return []
+    return ["--model-config", str(find_model_config(spec.model))]
 
 
 def _build_facts(context: RunContext, allocation: Allocation, iterations_per_loop: int) -> RunFacts:
@@ -227,7 +248,7 @@ def _build_facts(context: RunContext, allocation: Allocation, iterations_per_loo
         steps=spec.steps,
         iterations_per_loop=iterations_per_loop,
         started_at_seconds=time.time(),
-        devices=tuple(placement.device for placement in allocation.placements),
+        devices=tuple(placement.device_index for placement in allocation.placements),
     )
 
 
@@ -254,6 +275,9 @@ def _build_started_result(
         "environment": dict(context.environment),
         "state_before": collect_state(Subject(output=str(context.run_dir))),
     }
+    if context.cluster.hosts:
+        owners = [placement.host for placement in allocation.placements]
+        found["hosts"] = context.cluster.describe(owners, context.environment)
     return RunResult(
         run_id=context.run_id,
         session=context.session,
@@ -287,13 +311,17 @@ def _build_final_result(
 ) -> RunResult:
     # First the state: reading the logs loads the machine, too.
     state = collect_state(Subject(output=str(context.run_dir)))
+    found = {**started.found, "state_after": state}
+    telemetry, hosts = _describe_hosts(context, started)
+    if hosts:
+        found["hosts"] = hosts
     measured = measure_run(
-        context.run_dir / "logs", build_launch_facts(context, started, exit_codes)
+        context.run_dir / "logs", build_launch_facts(context, started, exit_codes, telemetry)
     )
     return replace(
         started,
         state="finished" if failure is None else "failed",
-        found={**started.found, "state_after": state},
+        found={**found, "telemetry": telemetry},
         ranks=measured.ranks,
         summary=measured.summary,
         validity=measured.checks,
@@ -302,14 +330,40 @@ def _build_final_result(
     )
 
 
+def _describe_hosts(
+    context: RunContext, started: RunResult
+) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
+    """Telemetry of this host, and all hosts of the run, each with its own."""
+    before = started.found.get("hosts", [])
+    owners = {rank: host["index"] for host in before for rank in host["ranks"]}
+    devices: Dict[int, Dict[int, int]] = {}
+    for place in started.found["placements"]:
+        host = owners.get(place["rank"], 0)
+        devices.setdefault(host, {})[place["device"]] = place["rank"]
+    here = context.cluster.list_here()
+    near = {device: rank for host in here for device, rank in devices.get(host, {}).items()}
+    telemetry = describe_telemetry(context.run_dir, near)
+    order = [owners[rank] for rank in sorted(owners)]
+    hosts = context.cluster.describe(order, context.environment)
+    for host in hosts:
+        if host["index"] not in here:
+            folder = context.run_dir / "hosts" / str(host["index"])
+            host["telemetry"] = describe_telemetry(folder, devices.get(host["index"], {}))
+    return telemetry, hosts
+
+
 def build_launch_facts(
-    context: RunContext, started: RunResult, exit_codes: Mapping[int, Optional[int]]
+    context: RunContext,
+    started: RunResult,
+    exit_codes: Mapping[int, Optional[int]],
+    telemetry: Mapping[str, Any],
 ) -> LaunchFacts:
     """What is known of a run besides its logs."""
     spec, backend = context.spec, context.backend
     ours = not (backend.simulated or spec.trainer_command)
     has_model = find_trainer_folder() is not None and not spec.trainer_command
     steady = spec.require_steady
+    foreign_processes, foreign_reason = get_foreign_processes(telemetry)
     kinds = dict(context.environment.get("facts", {})).get("npu_names") or []
     return LaunchFacts(
         spec=spec,
@@ -321,7 +375,8 @@ def build_launch_facts(
         else None,
         steady_required=backend.name != "cpu" if steady is None else steady,
         loss_bands=read_loss_bands(LOSS_BANDS) if ours else (),
-        foreign_reason="only an NPU driver tells which processes use a card",
+        foreign_processes=foreign_processes,
+        foreign_reason=foreign_reason,
     )
 
 

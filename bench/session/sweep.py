@@ -7,13 +7,15 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.devices.base import Backend
 from bench.devices.choose import build_backends, choose_backend
 from bench.environment import Subject, collect_environment
 from bench.errors import UsageError
+from bench.launch.cluster import LocalCluster
 from bench.launch.data import prepare_data
+from bench.launch.launchers import Cluster, check_launcher, open_cluster
 from bench.launch.trainer import (
     check_trainer_python,
     find_model_config,
@@ -40,6 +42,8 @@ from bench.session.run import RunContext, run_once
 from bench.session.signals import SignalCatcher
 from bench.spec import RunSpec, for_cards
 from bench.spec_session import SessionSpec
+from bench.telemetry.model import TelemetrySnapshot
+from bench.telemetry.sampler import TelemetrySampler
 
 _LAUNCHES_OF_A = 10_000
 _RECURRING = ("usage", "data", "infrastructure", "interrupted")
@@ -93,6 +97,8 @@ class Sweep:
     quiet: bool
     run_directories: List[Path] = field(default_factory=list)
     _live: Optional[LiveRun] = None
+    _sampler: Optional[TelemetrySampler] = None
+    _cluster: Cluster = field(default_factory=LocalCluster)
 
     @property
     def plan(self) -> SessionSpec:
@@ -114,6 +120,10 @@ class Sweep:
     def get_snapshot(self) -> Optional[RunSnapshot]:
         """State of the current run, or of the last one after its end."""
         return None if self._live is None else self._live.snapshot()
+
+    def get_telemetry(self) -> Optional[TelemetrySnapshot]:
+        """Last sample of the current run, or of the last one after its end."""
+        return None if self._sampler is None else self._sampler.latest()
 
     def note(self, text: str) -> None:
         """One line on standard error, unless quiet."""
@@ -137,6 +147,20 @@ class Sweep:
             data = _prepare(build, self.note, signals)
             subject = _build_subject(build, data, self.runs_directory)
             prepared[build.label] = Prepared(data, collect_environment(subject))
+        first = self.builds[0]
+        with open_cluster(
+            first.spec,
+            self.output,
+            self.session_id,
+            _build_subject(first, prepared[first.label].data, self.runs_directory),
+            os.environ,
+            signals.check,
+        ) as self._cluster:
+            return self._launch_all(prepared, signals)
+
+    def _launch_all(
+        self, prepared: Mapping[str, Prepared], signals: SignalCatcher
+    ) -> List[RunResult]:
         results: List[RunResult] = []
         order = self._order_launches()
         for index, (label, n_cards) in enumerate(order):
@@ -232,6 +256,8 @@ class Sweep:
             signals=signals,
             progress=Progress(self._caption(key, repeat), self.quiet),
             set_live=self._set_live,
+            set_telemetry=self._set_telemetry,
+            cluster=self._cluster,
         )
         return run_once(context)
 
@@ -244,6 +270,9 @@ class Sweep:
 
     def _set_live(self, live: LiveRun) -> None:
         self._live = live
+
+    def _set_telemetry(self, sampler: TelemetrySampler) -> None:
+        self._sampler = sampler
 
 
 def _name_case(key: CaseKey) -> str:
@@ -313,5 +342,7 @@ def _open_build(label: str, spec: RunSpec) -> Build:
         read_model_config(spec.model)
     if spec.data is not None and not backend.simulated:
         prepare_data(spec, spec.trainer_python, lambda text: None)
-    backend.allocate(for_cards(spec, max(spec.cards)), spec.cards)
+    check_launcher(spec, os.environ)
+    if spec.launcher == "local":
+        backend.allocate(for_cards(spec, max(spec.cards)), spec.cards)
     return Build(label, spec, backend, reason)

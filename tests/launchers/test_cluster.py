@@ -93,9 +93,9 @@ def test_two_runs_with_agents_on_two_hosts(tmp_path, folder):
             assert group.exit_codes() == {0: 0, 1: 3}
             for rank in (0, 1):
                 assert (run_dir / "logs" / f"train_{rank}.log").read_text().split() == [str(rank)]
-        described = cluster.describe([0, 1])
+        described = cluster.describe([0, 1], {"facts": {}})
     assert [host["ranks"] for host in described] == [[0], [1]]
-    assert "cpu_model" in described[1]["environment"]["facts"]
+    assert "cpu_model" in described[1]["differs"]
     # Both processes read the same clock, so the bounds must hold zero.
     for host in described:
         clock = host["clock"]
@@ -110,11 +110,8 @@ def test_stop_ends_ranks_on_all_hosts(tmp_path, folder):
     with open_cluster(folder) as cluster:
         cluster.prepare(2)
         with cluster.start(make_plan(tmp_path, SLEEP, stubborn), tmp_path, 0.5) as group:
-            deadline = time.monotonic() + 20
-            while None in [rank.process_id for rank in group.ranks] and time.monotonic() < deadline:
-                group.poll()
-                time.sleep(0.02)
-            time.sleep(0.3)
+            # Time for the interpreter to come to where it ignores the signal.
+            time.sleep(0.5)
             processes = [psutil.Process(rank.process_id) for rank in group.ranks]
             group.stop()
         assert group.exit_codes() == {0: -signal.SIGTERM, 1: -signal.SIGKILL}
