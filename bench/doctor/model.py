@@ -57,14 +57,13 @@ class Patient:
     rank_table: Optional[str] = None
     cancel: threading.Event = field(default_factory=threading.Event)
 
-    def run(
-        self, argv: Sequence[str], timeout_seconds: float = TOOL_TIMEOUT_SECONDS
-    ) -> CommandAnswer:
-        """Runs a command of the machine."""
+    def run(self, argv: Sequence[str], timeout_seconds: Optional[float] = None) -> CommandAnswer:
+        """Runs a command of the machine, for :data:`TOOL_TIMEOUT_SECONDS` unless told."""
         variables = {
             name: value for name, value in self.world.variables.items() if name != "LC_ALL"
         }
-        return run_command(argv, timeout_seconds, variables, self.cancel)
+        timeout = TOOL_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
+        return run_command(argv, timeout, variables, self.cancel)
 
 
 @dataclass(frozen=True)

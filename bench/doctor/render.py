@@ -8,27 +8,36 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 import bench
-from bench.doctor.model import FAIL, STATUSES, Finding, Patient
+from bench.doctor.model import FAIL, SKIPPED, STATUSES, Finding, Patient
 
 FORMAT = "ascend-bert doctor"
 VERSION = 1
 SCHEMA = Path(__file__).resolve().with_name("doctor-v1.json")
 
-_MARKS = {"ok": "ok", "warn": "WARN", "fail": "FAIL", "skipped": "-"}
+_MARKS = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
 _WIDTH = 100
 
 
 def render_table(findings: Sequence[Finding]) -> str:
-    """A line per finding, remedies below those that have one, and a line that sums up."""
-    width = max((len(finding.name) for finding in findings), default=0)
+    """A line per finding, remedies below those that have one, and a line that sums up.
+
+    What was skipped for one and the same reason stands in one line at the end.
+    """
+    skipped: Dict[str, List[str]] = {}
+    for finding in findings:
+        if finding.status == SKIPPED:
+            skipped.setdefault(finding.figure, []).append(finding.name)
+    shown = [finding for finding in findings if finding.status != SKIPPED]
+    width = max((len(finding.name) for finding in shown), default=0)
     indent = " " * (width + 8)
     lines: List[str] = []
-    for finding in findings:
-        lines += _wrap(
-            finding.figure, f"{finding.name:<{width}}  {_MARKS[finding.status]:<4}  ", indent
-        )
+    for finding in shown:
+        start = f"{finding.name:<{width}}  {_MARKS[finding.status]:<4}  "
+        lines += _wrap(finding.figure, start, indent)
         if finding.remedy:
             lines += _wrap(finding.remedy, indent + "→ ", indent + "  ")
+    for reason, names in skipped.items():
+        lines += _wrap("{}: {}".format(", ".join(names), reason), "skipped: ", "         ")
     counts = count_statuses(findings)
     lines.append("")
     lines.append(", ".join(f"{counts[status]} {status}" for status in STATUSES))

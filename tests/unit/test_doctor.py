@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import sys
-import threading
 import time
 
 import jsonschema
@@ -25,6 +24,13 @@ CANN = {
     "usr/local/Ascend/tfplugin/latest/ascend_tfplugin_install.info": "version=20.2.rc1\n",
     "usr/local/Ascend/firmware/version.info": "Version=1.76.22.3.220\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Tools of a loaded machine may take their time."""
+    monkeypatch.setattr("bench.doctor.model.TOOL_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr("bench.doctor.software._IMPORT_TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -216,30 +222,18 @@ def test_tools_that_are_not_there(host, python):
     assert find(findings, "card network").figure == "hccn_tool is not installed"
 
 
-def test_tools_that_hang_do_not_hang_the_doctor(host, python, monkeypatch):
-    monkeypatch.setattr("bench.doctor.model.TOOL_TIMEOUT_SECONDS", 60.0)
+def test_tools_that_hang_do_not_hang_the_doctor(host, python):
     host.hang()
     start = time.monotonic()
-    slow = [one for one in EXAMINATIONS if one.name in ("cards", "card network", "disk")]
-    patient = build_patient(host, python)
-    monkeypatch.setattr(Patient, "run", lambda self, argv: _run_slowly(self, argv), raising=True)
-    findings = examine(patient, slow, limit_seconds=0.5)
-    assert time.monotonic() - start < 10.0
-    assert [finding.status for finding in findings] == [
-        find(findings, "disk").status,
-        FAIL,
-        FAIL,
-    ]
-    assert find(findings, "cards").figure == "did not end within 0.5 s"
-    assert threading.active_count() < 20
+    slow = [one for one in EXAMINATIONS if one.name in ("disk", "cards", "card network")]
+    findings = examine(build_patient(host, python), slow, limit_seconds=0.5)
+    assert time.monotonic() - start < 20.0
+    assert [finding.name for finding in findings] == ["disk", "cards", "card network"]
+    for row in findings[1:]:
+        assert (row.status, row.figure) == (FAIL, "did not end within 0.5 s")
+    assert find(findings, "disk").status != SKIPPED
     left = [name for name in os.listdir("/proc") if name.isdigit() and _mentions(name, host)]
     assert left == []
-
-
-def _run_slowly(patient, argv):
-    from bench.devices.command import run_command
-
-    return run_command(argv, 60.0, None, patient.cancel)
 
 
 def _mentions(process_id, host):
@@ -411,6 +405,7 @@ def test_the_table_and_the_document_say_the_same():
     ]
     table = render_table(findings)
     assert table.splitlines()[0] == "disk        ok    9.0 GiB free"
+    assert "skipped: rank table: none is named" in table.splitlines()
     assert table.endswith("\n1 ok, 1 warn, 1 fail, 1 skipped")
     assert max(map(len, table.splitlines())) <= 100
     document = json.loads(render_json(Patient("cpu"), "as asked", findings))
