@@ -2,7 +2,8 @@
 
 TensorFlow's step counter prints a rate to six digits, its loss hook the seconds to a millisecond.
 For one interval both say the same; the rate is the sharper one for short intervals and is used
-where both are there: ``seconds = steps / rate``.
+where both are there: ``seconds = steps / rate``. Where one of them reports more often than the
+other, its reports alone are the intervals, so that no time counts twice.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import bisect
 import collections
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
 STEADY = "steady"
 WARM_UP = "warm-up"
@@ -21,6 +22,8 @@ OVERFLOW = "overflow-skipped"
 _AGREEMENT_RATIO = 0.02
 _AGREEMENT_SECONDS = 0.0015
 """A rate and a loss line describe the same interval when their seconds differ by no more."""
+_MOMENT_RATIO = 0.25
+"""The two are printed at one moment when their stamps differ by no more of the interval."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,16 @@ def build_intervals(track: RankTrack) -> List[Interval]:
     steady here; :mod:`bench.measure.windows` looks closer.
     """
     steps_before = _steps_of_losses(track.losses)
-    pairs = _pair(track.rates, track.losses, steps_before)
+    stalled = _find_stalled(track.losses)
     common = _most_common([steps for steps in steps_before if steps])
+    per_loss, per_rate = _count_between(track.rates, track.losses)
+    if per_rate > 1:
+        pairs = _pair((), track.losses, steps_before)
+    elif per_loss > 1:
+        pairs = [(rate, None) for rate in track.rates]
+        common = common // per_loss if common and common % per_loss == 0 else None
+    else:
+        pairs = _pair(track.rates, track.losses, steps_before)
     last = len(track.losses) - 1
     intervals: List[Interval] = []
     previous_line = -1
@@ -140,7 +151,8 @@ def build_intervals(track: RankTrack) -> List[Interval]:
         reason = _find_tag(track, previous_line, line)
         if reason == STEADY and track.loss_scales and loss_index not in (None, last):
             # The global step does not move for a skipped update.
-            reason = OVERFLOW if steps and common and steps < common else STEADY
+            is_short = bool(steps and common and steps < common)
+            reason = OVERFLOW if is_short or loss_index in stalled else STEADY
         if reason == STEADY and track.saw_start and not intervals:
             reason = WARM_UP
         wall = rate.wall_seconds if rate else (loss.wall_seconds if loss else None)
@@ -192,6 +204,35 @@ def _steps_of_losses(losses: Sequence[LossRecord]) -> List[Optional[int]]:
     ]
 
 
+def _find_stalled(losses: Sequence[LossRecord]) -> Set[int]:
+    """Loss lines whose interval brought no step forward: all its updates were skipped.
+
+    A line that was torn and stands there a second time has no seconds.
+    """
+    return {
+        index
+        for index in range(1, len(losses))
+        if losses[index].step == losses[index - 1].step
+        and losses[index].seconds is not None
+        and losses[index - 1].seconds is not None
+    }
+
+
+def _count_between(rates: Sequence[RateRecord], losses: Sequence[LossRecord]) -> Tuple[int, int]:
+    """How many rates mostly stand between two loss lines, and loss lines between two rates."""
+    rate_lines = [rate.line for rate in rates]
+    loss_lines = [loss.line for loss in losses if loss.seconds is not None]
+    per_loss = [
+        bisect.bisect_left(rate_lines, after) - bisect.bisect_left(rate_lines, before)
+        for before, after in zip(loss_lines, loss_lines[1:])
+    ]
+    per_rate = [
+        bisect.bisect_left(loss_lines, after) - bisect.bisect_left(loss_lines, before)
+        for before, after in zip(rate_lines, rate_lines[1:])
+    ]
+    return _get_usual(per_loss), _get_usual(per_rate)
+
+
 def _pair(
     rates: Sequence[RateRecord],
     losses: Sequence[LossRecord],
@@ -200,29 +241,47 @@ def _pair(
     """Pairs each rate with the loss line of the same interval, in line order.
 
     The two hooks print in either order, so a rate is held against the loss lines next to it on
-    both sides and goes to the one whose time agrees better. Loss lines with seconds that no rate
-    fits stand alone, as do rates without a loss line.
+    both sides and goes to that of the same moment, or whose time agrees better. Loss lines with
+    seconds that no rate fits stand alone, as do rates without a loss line. Where most agree, a rate
+    that does not fit the loss line of the same moment is a damaged number.
     """
     taken = set()
     pairs: List[Tuple[int, Optional[RateRecord], Optional[int]]] = []
+    neighbours: List[List[int]] = []
     position = 0
     for rate in rates:
         while position < len(losses) and losses[position].line < rate.line:
             position += 1
-        best: Optional[Tuple[float, int]] = None
-        for index in (position - 1, position):
-            if 0 <= index < len(losses) and index not in taken:
-                distance = _disagreement(rate, losses[index], steps_before[index])
-                if distance is not None and (best is None or distance < best[0]):
-                    best = (distance, index)
+        near = [index for index in (position - 1, position) if 0 <= index < len(losses)]
+        same = [index for index in near if _is_same_moment(rate, losses[index])]
+        best: Optional[Tuple[bool, float, int]] = None
+        for index in near:
+            distance = _disagreement(rate, losses[index], steps_before[index])
+            if distance is not None and index not in taken:
+                choice = (index not in same, distance, index)
+                best = choice if best is None else min(best, choice)
         if best is not None:
-            taken.add(best[1])
-        pairs.append((rate.line, rate, None if best is None else best[1]))
+            taken.add(best[2])
+        pairs.append((rate.line, rate, None if best is None else best[2]))
+        neighbours.append(same)
+    if 2 * len(taken) > len(rates):
+        pairs = [
+            pair
+            for pair, same in zip(pairs, neighbours)
+            if pair[2] is not None or taken.issuperset(same)
+        ]
     for index, loss in enumerate(losses):
         if index not in taken and loss.seconds is not None:
             pairs.append((loss.line, None, index))
     pairs.sort(key=lambda item: item[0])
     return [(rate, index) for _, rate, index in pairs]
+
+
+def _is_same_moment(rate: RateRecord, loss: LossRecord) -> bool:
+    """Whether both were printed at the end of one interval; False where no stamp tells."""
+    if rate.wall_seconds is None or loss.wall_seconds is None or loss.seconds is None:
+        return False
+    return abs(rate.wall_seconds - loss.wall_seconds) < _MOMENT_RATIO * loss.seconds
 
 
 def _disagreement(rate: RateRecord, loss: LossRecord, steps: Optional[int]) -> Optional[float]:
@@ -237,3 +296,9 @@ def _disagreement(rate: RateRecord, loss: LossRecord, steps: Optional[int]) -> O
 
 def _most_common(values: Sequence[int]) -> Optional[int]:
     return collections.Counter(values).most_common(1)[0][0] if values else None
+
+
+def _get_usual(counts: Sequence[int]) -> int:
+    """What more than half of the counts are, 1 if there is no such."""
+    usual = _most_common(counts)
+    return usual if usual is not None and 2 * counts.count(usual) > len(counts) else 1

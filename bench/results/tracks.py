@@ -49,6 +49,8 @@ def build_track(rank: RankLog) -> RankTrack:
     scales = rank.rows("loss_scales")
     prints = rank.rows("trainer_prints")
     skipped = (prints["present"] & patterns.IS_FINITE != 0) & ~prints["is_finite"]
+    overflows = prints["line_number"][skipped].tolist() or _list_scale_falls(scales)
+    reports = [*rates["line_number"].tolist(), *losses["line_number"].tolist()]
     evaluation = [*rank.rows("eval_progress")["line_number"].tolist()]
     evaluation += rank.rows("eval_results")["line_number"].tolist()
     phases = set(rank.report.phases.column("name").tolist())
@@ -66,7 +68,7 @@ def build_track(rank: RankLog) -> RankTrack:
         losses=[LossRecord(*row) for row in columns],
         checkpoint_lines=rank.rows("checkpoints")["line_number"].tolist(),
         evaluation_lines=sorted(evaluation),
-        overflow_lines=sorted(prints["line_number"][skipped].tolist() or _list_scale_falls(scales)),
+        overflow_lines=_place_at_reports(overflows, sorted(reports)),
         start_seconds=_find_start(rank),
         loss_scales=scales["value"].tolist(),
         saw_start=any(name in phases for name in _START_PHASES),

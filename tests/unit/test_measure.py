@@ -1,6 +1,7 @@
 """Intervals and figures from what logs say."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from bench.measure.estimate import (
 )
 from bench.measure.intervals import (
     CHECKPOINT,
+    OVERFLOW,
     STEADY,
     WARM_UP,
     Interval,
@@ -207,3 +209,51 @@ def test_checks_state_their_figures():
     assert not check_steps_reached([], None).passed
     assert check_steps_reached([5, 5], None).passed
     assert check_exit_codes({0: 0, 1: -9}).found == "rank 1: -9"
+
+
+def test_where_losses_come_more_often_than_rates_they_are_the_intervals():
+    seconds = [4.0, 5.0, 4.5, 4.2, 4.8, 5.2]
+    losses = [_loss(1, 10, None)]
+    losses += [_loss(10 * i + 10, 10 * (i + 2), value) for i, value in enumerate(seconds)]
+    rates = [RateRecord(10 * i + 11, 20 / sum(seconds[i - 1 : i + 1])) for i in (1, 3, 5)]
+    intervals = build_intervals(RankTrack("x", rates=rates, losses=losses))
+    assert [(item.steps, item.seconds) for item in intervals] == [(10, s) for s in seconds]
+
+
+def test_where_rates_come_more_often_than_losses_they_are_the_intervals():
+    seconds = [4.0, 5.0, 4.5, 4.2, 4.8, 5.2]
+    rates = [RateRecord(10 * i + 10, 10 / value) for i, value in enumerate(seconds)]
+    losses = [_loss(1, 10, None)]
+    losses += [_loss(10 * i + 11, 10 * (i + 2), sum(seconds[i - 1 : i + 1])) for i in (1, 3, 5)]
+    intervals = build_intervals(RankTrack("x", rates=rates, losses=losses))
+    assert [item.steps for item in intervals] == [10] * 6
+    assert [item.seconds for item in intervals] == pytest.approx(seconds)
+
+
+def test_a_rate_that_its_loss_line_belies_is_left_out():
+    track = _log([4.0, 4.0, 4.0, 4.0])
+    stamps = [None, 4.0, 4.0, 8.0, 8.0, 12.0, 12.0, 16.0, 16.0]
+
+    def stamp(record):
+        return replace(record, wall_seconds=stamps[record.line - 1])
+
+    rates, losses = list(map(stamp, track.rates)), list(map(stamp, track.losses))
+    # 2.5 was torn and the line ended there.
+    rates[1] = replace(rates[1], steps_per_second=2.0)
+    intervals = build_intervals(RankTrack("x", rates=rates, losses=losses))
+    assert [(item.end_step, item.seconds) for item in intervals] == [
+        (step, 4.0) for step in (20, 30, 40, 50)
+    ]
+
+
+def test_an_interval_without_a_step_forward_was_skipped():
+    losses = [_loss(1, 10, None)]
+    losses += [_loss(i + 2, step, 4.0) for i, step in enumerate((11, 12, 12, 13, 14))]
+    track = RankTrack("x", losses=losses, loss_scales=[65536.0])
+    assert [item.reason for item in build_intervals(track)] == [
+        STEADY,
+        STEADY,
+        OVERFLOW,
+        STEADY,
+        STEADY,
+    ]
