@@ -82,10 +82,9 @@ class NerTask(Task):
         """Returns the scores of entities, and as token_… those of single tokens."""
         predicted = self._find_labels(examples, encoded, outputs)
         references = [list(example.labels or ()) for example in examples]
-        tokens = compute_token_metrics(references, predicted)
         return {
             **compute_entity_metrics(references, predicted),
-            **{f"token_{name}": value for name, value in tokens.items()},
+            **compute_token_metrics(references, predicted),
         }
 
     def write_predictions(

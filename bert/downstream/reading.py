@@ -104,7 +104,7 @@ class ReadingTask(Task):
         """Returns the metrics of the data set's official script."""
         decoded = self._decode(examples, encoded, outputs)
         answers = {question: each.text for question, each in decoded.items()}
-        references = {e.question_id: [a.text for a in e.answers] for e in examples}
+        references = {example.question_id: list(example.references) for example in examples}
         if self.config.task_name == "cmrc":
             return compute_cmrc_metrics(references, answers)
         if not self._version_2:
