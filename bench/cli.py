@@ -17,6 +17,7 @@ import bench.commands.doctor as doctor_command
 import bench.commands.export as export_command
 import bench.commands.exporter as exporter_command
 import bench.commands.gate as gate_command
+import bench.commands.history as history_command
 import bench.commands.host as host_command
 import bench.commands.import_ as import_command
 import bench.commands.job as job_command
@@ -36,6 +37,7 @@ _VERBS = (
     gate_command,
     promote_command,
     calibrate_command,
+    history_command,
     export_command,
     exporter_command,
     import_command,

@@ -25,6 +25,7 @@ BENCH_TIERS = (
     ("environment", "devices", "logs", "measure", "launch", "ranktable", "telemetry", "containers"),
     ("results",),
     ("judge",),
+    ("history",),
     ("views", "export", "doctor"),
     ("session",),
     ("commands",),

@@ -16,7 +16,6 @@ import jsonschema
 from bench.errors import DataError, NoVerdictError, UsageError
 from bench.judge.launches import Launch, get_cards, group_cases, group_nights
 from bench.results.fingerprint import Fingerprint
-from bench.results.model import Failure
 from bench.results.store import write_text_atomically
 
 BASELINE_VERSION = 1
@@ -124,10 +123,17 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    # Launches of a night have the same environment: it is written once.
+    texts = [json.dumps(asdict(item.fingerprint), sort_keys=True) for item in baseline.launches]
+    environments = list(dict.fromkeys(texts))
     plain = {
         "baseline_version": BASELINE_VERSION,
         "promotions": [asdict(item) for item in baseline.promotions],
-        "launches": [asdict(launch) for launch in baseline.launches],
+        "fingerprints": [json.loads(text)["values"] for text in environments],
+        "launches": [
+            {**asdict(launch), "fingerprint": environments.index(text)}
+            for launch, text in zip(baseline.launches, texts)
+        ],
     }
     write_text_atomically(path, json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
@@ -162,17 +168,18 @@ def read_baseline(path: Path) -> Baseline:
         tuple(
             Promotion(**{**item, "run_ids": tuple(item["run_ids"])}) for item in plain["promotions"]
         ),
-        tuple(_restore_launch(item) for item in plain["launches"]),
+        tuple(_restore_launch(item, plain["fingerprints"], path) for item in plain["launches"]),
     )
 
 
-def _restore_launch(plain: Dict[str, Any]) -> Launch:
-    failure = plain["failure"]
+def _restore_launch(plain: Dict[str, Any], fingerprints: List[Any], path: Path) -> Launch:
+    place = plain["fingerprint"]
+    if place >= len(fingerprints):
+        raise DataError(f"{path}: {plain['run_id']} names fingerprint {place}, which is not there")
     return Launch(
         **{
             **plain,
             "flaws": tuple(plain["flaws"]),
-            "failure": Failure(**failure) if failure else None,
-            "fingerprint": Fingerprint(plain["fingerprint"]["values"]),
+            "fingerprint": Fingerprint(fingerprints[place]),
         }
     )
