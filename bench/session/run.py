@@ -33,7 +33,12 @@ from bench.results.store import write_result, write_spec
 from bench.session.failure import diagnose_failure
 from bench.session.progress import Progress
 from bench.session.signals import SignalCatcher, build_interruption
-from bench.session.telemetry import build_sampler, describe_telemetry, get_foreign_processes
+from bench.session.telemetry import (
+    build_sampler,
+    describe_telemetry,
+    get_foreign_processes,
+    join_telemetry,
+)
 from bench.session.watch import Watch
 from bench.spec import RunSpec, spec_to_dict
 from bench.spec_session import SessionSpec
@@ -318,11 +323,12 @@ def _build_final_result(
     measured = measure_run(
         context.run_dir / "logs", build_launch_facts(context, started, exit_codes, telemetry)
     )
+    ranks, telemetry = join_telemetry(context.run_dir, telemetry, measured.ranks)
     return replace(
         started,
         state="finished" if failure is None else "failed",
         found={**found, "telemetry": telemetry},
-        ranks=measured.ranks,
+        ranks=ranks,
         summary=measured.summary,
         validity=measured.checks,
         failure=failure,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.devices.base import Allocation
 from bench.errors import DataError
+from bench.measure.windows import IN_WINDOW
+from bench.results.model import RankRecord
 from bench.spec import RunSpec
+from bench.telemetry.join import Annotation, Span, build_spans, join
 from bench.telemetry.model import SourceState
 from bench.telemetry.sampler import TelemetrySampler, open_sampler
 from bench.telemetry.store import FILE_NAME, read_telemetry
 from bench.telemetry.summary import summarise
+
+MOST_SAMPLES = 20_000
+"""More than five hours; of a longer run not every sample is read back."""
 
 NO_DRIVER = "only an NPU driver tells which processes use a card"
 
@@ -49,7 +56,7 @@ def describe_telemetry(run_dir: Path, ranks_of_devices: Mapping[int, int]) -> Di
         when there is no telemetry.
     """
     try:
-        stored = read_telemetry(run_dir)
+        stored = read_telemetry(run_dir, MOST_SAMPLES)
     except DataError as error:
         return {"reason": str(error)}
     end = stored.end or {}
@@ -66,6 +73,94 @@ def describe_telemetry(run_dir: Path, ranks_of_devices: Mapping[int, int]) -> Di
         "cost_seconds": end.get("cost_seconds"),
         **figures,
     }
+
+
+def join_telemetry(
+    run_dir: Path, telemetry: Mapping[str, Any], ranks: Sequence[RankRecord]
+) -> Tuple[Tuple[RankRecord, ...], Dict[str, Any]]:
+    """Marks on the intervals of the ranks, and beside the figures of the whole run, as ``window``,
+    those of the measured window; see :func:`annotate_ranks`.
+
+    Args:
+        run_dir: folder of the run.
+        telemetry: as :func:`describe_telemetry` gives it.
+        ranks: as measured.
+    """
+    devices = {
+        figures["rank"]: int(device)
+        for device, figures in telemetry.get("cards", {}).items()
+        if figures["rank"] is not None
+    }
+    annotated, window = annotate_ranks(run_dir, ranks, devices)
+    return annotated, {**telemetry, "window": window}
+
+
+def annotate_ranks(
+    run_dir: Path, ranks: Sequence[RankRecord], devices: Mapping[int, int]
+) -> Tuple[Tuple[RankRecord, ...], Optional[Dict[str, Any]]]:
+    """Joins telemetry to the intervals of the ranks of this host.
+
+    Args:
+        run_dir: folder of the run.
+        ranks: as measured, their intervals with ``wall_seconds``.
+        devices: rank → physical device, of the ranks whose cards this telemetry tells of.
+
+    Returns:
+        The ranks, each with a column ``marks`` of texts beside its intervals (see
+        :data:`bench.telemetry.join.MARKS`; empty for none, None where nothing is known), and the
+        figures of :func:`bench.telemetry.summary.summarise` over the measured window. Unchanged and
+        None where there is no telemetry or the logs tell no time.
+    """
+    try:
+        samples = read_telemetry(run_dir, MOST_SAMPLES).samples
+    except DataError:
+        return tuple(ranks), None
+    if not samples:
+        return tuple(ranks), None
+    near = samples[0].wall_seconds
+    spans: List[Optional[Span]] = []
+    measured: List[Span] = []
+    for record in ranks:
+        mine = _list_spans(record, near, devices.get(record.rank))
+        spans += mine
+        reasons = record.intervals.get("reason", [])
+        measured += [
+            span for span, reason in zip(mine, reasons) if span is not None and reason in IN_WINDOW
+        ]
+    known = [span for span in spans if span is not None]
+    notes = dict(zip((id(span) for span in known), join(samples, known)))
+    annotated: List[RankRecord] = []
+    position = 0
+    for record in ranks:
+        count = len(record.intervals.get("end_step", []))
+        mine = spans[position : position + count]
+        position += count
+        marks = [_render_marks(notes.get(id(span))) for span in mine]
+        annotated.append(replace(record, intervals={**record.intervals, "marks": marks}))
+    if not measured:
+        return tuple(annotated), None
+    window = summarise(
+        samples,
+        min(span.start_seconds for span in measured),
+        max(span.end_seconds for span in measured),
+        {device: rank for rank, device in devices.items()},
+    )
+    return tuple(annotated), window
+
+
+def _list_spans(
+    record: RankRecord, near_unix_seconds: float, device: Optional[int]
+) -> List[Optional[Span]]:
+    ends = record.intervals.get("wall_seconds", [])
+    lengths = record.intervals.get("seconds", [])
+    count = len(record.intervals.get("end_step", []))
+    if device is None or len(ends) != count or len(lengths) != count:
+        return [None] * count
+    return build_spans(zip(ends, lengths), near_unix_seconds, device)
+
+
+def _render_marks(note: Optional[Annotation]) -> Optional[str]:
+    return None if note is None or not note.n_samples else ", ".join(note.marks)
 
 
 def get_foreign_processes(telemetry: Mapping[str, Any]) -> Tuple[Optional[List[str]], str]:

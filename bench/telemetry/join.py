@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from bench.telemetry.model import CardReading, TelemetrySample
+from bench.telemetry.summary import find_hold
 
 THROTTLED = "throttled"
 FREQUENCY_DROP = "frequency drop"
@@ -71,9 +72,7 @@ class Annotation:
     power_mean_watts: Optional[float] = None
 
 
-def join(
-    samples: Sequence[TelemetrySample], spans: Sequence[Span], hold_seconds: float = 5.0
-) -> List[Annotation]:
+def join(samples: Sequence[TelemetrySample], spans: Sequence[Span]) -> List[Annotation]:
     """Annotates each span.
 
     What changed from one sample to the next happened somewhere between them, and is marked on each
@@ -83,8 +82,8 @@ def join(
     Args:
         samples: in order of time.
         spans: in any order.
-        hold_seconds: how long a sample holds at the most.
     """
+    hold_seconds = find_hold(samples)
     times = [sample.wall_seconds for sample in samples]
     usual = _find_usual_frequencies(samples)
     annotations = []
@@ -152,9 +151,10 @@ def _annotate(
 ) -> Annotation:
     if not samples:
         return Annotation()
-    devices = {number for sample in samples for number in sample.cards}
-    if device is not None:
-        devices &= {device}
+    if device is None:
+        devices = {number for sample in samples for number in sample.cards}
+    else:
+        devices = {device} if any(device in sample.cards for sample in samples) else set()
     marks: Set[str] = set()
     temperatures: List[float] = []
     ratios: List[float] = []

@@ -135,11 +135,13 @@ class TelemetryWriter:
             self._stream.flush()
 
 
-def read_telemetry(path: Path) -> StoredTelemetry:
+def read_telemetry(path: Path, most_samples: Optional[int] = None) -> StoredTelemetry:
     """Reads a file back into whole samples.
 
     Args:
         path: the file or the folder of the run.
+        most_samples: of a longer file only every second, third, … sample is kept, and the last, so
+            that a run of days fits into memory.
 
     Raises:
         DataError: there is no such file, or it is of another form or version.
@@ -160,7 +162,8 @@ def read_telemetry(path: Path) -> StoredTelemetry:
     end: Optional[Mapping[str, Any]] = None
     damaged = 0
     plain: Dict[str, Any] = {"cards": {}, "host": {}, "ranks": {}}
-    for text in lines[1:]:
+    stride = 1 if most_samples is None else max(1, -(-len(lines) // most_samples))
+    for number, text in enumerate(lines[1:]):
         line = _parse_line(text)
         try:
             if line is not None and isinstance(line.get("end"), dict):
@@ -171,7 +174,8 @@ def read_telemetry(path: Path) -> StoredTelemetry:
             if line.get("whole"):
                 plain = {"cards": {}, "host": {}, "ranks": {}}
             plain = {part: _add(plain[part], line.get(part, {})) for part in plain}
-            samples.append(_from_plain(line, plain))
+            if number % stride == 0 or number + 2 >= len(lines) - 1:
+                samples.append(_from_plain(line, plain))
         except (KeyError, TypeError, ValueError, AttributeError):
             damaged += 1
     return StoredTelemetry(

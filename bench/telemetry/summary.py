@@ -1,6 +1,7 @@
 """Figures of telemetry over a stretch of time: what cards, host and ranks did in it.
 
-A sample holds until the next one, for at most :data:`LONGEST_HOLD_SECONDS`. Means are weighted by
+A sample holds until the next one, for at most :data:`LONGEST_HOLD_SECONDS` or three of the usual
+steps between samples, whichever is longer. Means are weighted by
 the time that samples hold; a mean counts only when at least nine tenths of the stretch are covered,
 so that a card which stopped answering gives no figure instead of a wrong one. Counters are summed
 over their increases, so a counter that starts again from 0 does no harm.
@@ -9,6 +10,7 @@ over their increases, so a counter that starts again from 0 does no harm.
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.telemetry.model import (
@@ -87,8 +89,9 @@ def weigh_backwards(
 ) -> Weighted:
     """As :func:`weigh_samples`, for values that tell of the time since the sample before."""
     found: Weighted = []
+    hold = find_hold(samples)
     for before, sample in zip(samples, samples[1:]):
-        since = max(before.wall_seconds, sample.wall_seconds - LONGEST_HOLD_SECONDS)
+        since = max(before.wall_seconds, sample.wall_seconds - hold)
         seconds = min(sample.wall_seconds, end_seconds) - max(since, start_seconds)
         if seconds > 0.0:
             found.append((sample, seconds))
@@ -100,8 +103,9 @@ def weigh_samples(
 ) -> Weighted:
     """The samples that hold in a stretch, and for how many seconds of it; 0 for one at its end."""
     found: Weighted = []
+    hold = find_hold(samples)
     for index, sample in enumerate(samples):
-        until = sample.wall_seconds + LONGEST_HOLD_SECONDS
+        until = sample.wall_seconds + hold
         if index + 1 < len(samples):
             until = min(until, samples[index + 1].wall_seconds)
         seconds = min(until, end_seconds) - max(sample.wall_seconds, start_seconds)
@@ -125,6 +129,18 @@ def list_foreign_processes(
     if not known:
         return None
     return [f"process {number} on card {device}" for device, number in sorted(found)]
+
+
+def find_hold(samples: Sequence[TelemetrySample]) -> float:
+    """How long a sample holds at the most, in seconds."""
+    steps = [
+        after.wall_seconds - before.wall_seconds for before, after in zip(samples, samples[1:])
+    ]
+    return (
+        max(LONGEST_HOLD_SECONDS, 3.0 * statistics.median(steps))
+        if len(steps) > 2
+        else (LONGEST_HOLD_SECONDS)
+    )
 
 
 def sum_increases(values: Sequence[Optional[float]]) -> Optional[float]:
@@ -151,6 +167,8 @@ def _summarise_card(
         return _mean(weighted, span, lambda sample: _get(sample.cards.get(device), name))
 
     def growth(name: str) -> Optional[int]:
+        if not weighted:
+            return None
         grown = sum_increases([_get(sample.cards.get(device), name) for sample in seen])
         return None if grown is None else int(grown)
 
