@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -86,6 +86,16 @@ class _Noise:
     degrees: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Base:
+    """Level, spread of a night, correlation of neighbours, bound of the distance."""
+
+    centre: float
+    scale: float
+    rho: float
+    bound: float
+
+
 def find_changes(
     values: Sequence[Optional[float]],
     breaks: Sequence[int] = (),
@@ -119,13 +129,15 @@ def find_changes(
     starts = {int(np.searchsorted(there, position)) for position in breaks}
     changes: List[Change] = []
     noise = _Noise()
+    # What the first so many nights of the stretch tell is the same on every later night.
+    known: Dict[int, _Base] = {}
     start = 0
     for end in range(1, len(logs) + 1):
         if end - 1 in starts and end - 1 > start:
             _learn(noise, logs[start : end - 1])
-            start = end - 1
+            start, known = end - 1, {}
         stretch, when = logs[start:end], times[start:end]
-        score = _score_step(stretch, noise, smallest_ratio)
+        score = _score_step(stretch, noise, known, smallest_ratio)
         slope_score = _score_line(stretch, when)
         if score is None and slope_score is None:
             continue
@@ -146,10 +158,13 @@ def find_changes(
             _learn(noise, stretch[:split])
         # A creep may go on: what comes next is held against where it has got to.
         start = start + split if kind == STEP else max(start + split, end - WINDOWS[0])
+        known = {}
     return tuple(changes)
 
 
-def _score_step(stretch: np.ndarray, noise: _Noise, smallest: float) -> Optional[float]:
+def _score_step(
+    stretch: np.ndarray, noise: _Noise, known: Dict[int, _Base], smallest: float
+) -> Optional[float]:
     """The largest distance over the windows that is beyond its bound; None for none."""
     best: Optional[float] = None
     for width in WINDOWS:
@@ -158,15 +173,18 @@ def _score_step(stretch: np.ndarray, noise: _Noise, smallest: float) -> Optional
             break
         if n_base < _LEAST_BASE and noise.degrees < _LEAST_DEGREES_LATER:
             continue
-        base, recent = stretch[:n_base], stretch[n_base:]
-        scale, rho, degrees = _measure_noise(base, noise)
-        centre, middle = _centre(base, scale), _centre(recent, scale)
+        if n_base not in known:
+            known[n_base] = _measure_base(stretch[:n_base], noise)
+        base, recent = known[n_base], stretch[n_base:]
+        scale, rho = base.scale, base.rho
+        middle = _centre(recent, scale)
         own = _pull_in(recent, scale, np.median(recent)).std(ddof=1)
         error = max(scale, float(own)) * math.sqrt(
             _mean_variance(width, rho) + _mean_variance(n_base, rho)
         )
-        distance = (middle - centre) / error
-        is_sure = abs(distance) > _bound(degrees) and abs(middle - centre) >= 0.7 * smallest
+        gap = middle - base.centre
+        distance = gap / error
+        is_sure = abs(distance) > base.bound and abs(gap) >= 0.7 * smallest
         if is_sure and (best is None or abs(distance) > abs(best)):
             best = distance
     return best
@@ -237,8 +255,8 @@ def _describe(
     return math.expm1(after - before), math.exp(before), math.exp(after)
 
 
-def _measure_noise(base: np.ndarray, noise: _Noise) -> Tuple[float, float, float]:
-    """Spread of a night, correlation of neighbours, degrees of freedom of the spread."""
+def _measure_base(base: np.ndarray, noise: _Noise) -> _Base:
+    """Level and noise of earlier nights, with those of finished stretches."""
     own = _Noise(noise.squares, noise.products, noise.degrees)
     _learn(own, base)
     scale = max(_SMALLEST_NOISE, math.sqrt(own.squares / own.degrees))
@@ -246,14 +264,15 @@ def _measure_noise(base: np.ndarray, noise: _Noise) -> Tuple[float, float, float
     count = own.degrees + 1.0
     corrected = (count * found + 1.0) / (count - 3.0) if count > 6.0 else found
     rho = _average_correlation(corrected, own.degrees)
+    # Dependent nights tell less of their spread (Bayley and Hammersley 1946).
+    degrees = own.degrees * (1.0 - rho * rho) / (1.0 + rho * rho)
     # Lately noisier than before: then lately is what counts.
     late = base[-_LATE_NIGHTS:]
     if len(base) > 2 * _LATE_NIGHTS:
         late_scale = float(_pull_in(late, _scale(late - np.median(late)), np.median(late)).std())
         if late_scale > _NOISIER * scale:
-            return late_scale, rho, float(_LATE_NIGHTS - 1)
-    # Dependent nights tell less of their spread (Bayley and Hammersley 1946).
-    return scale, rho, own.degrees * (1.0 - rho * rho) / (1.0 + rho * rho)
+            scale, degrees = late_scale, _LATE_NIGHTS - 1.0
+    return _Base(_centre(base, scale), scale, rho, _bound(degrees))
 
 
 def _learn(noise: _Noise, stretch: np.ndarray) -> None:
