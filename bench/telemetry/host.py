@@ -15,7 +15,7 @@ from bench.telemetry.model import HostReading, RankReading
 _VIRTUAL_INTERFACES = ("lo", "veth", "docker", "br-", "virbr", "cni", "flannel", "cali")
 _MAX_INTERFACES = 16
 _CHILDREN_EVERY = 5
-"""Looking for children reads the whole process table, so it is done at each fifth reading only."""
+"""Looking for children goes through all processes, so it is done at each fifth reading only."""
 T = TypeVar("T")
 
 _SHORTEST_SECONDS = 0.2
@@ -102,23 +102,40 @@ class RankReader:
         """Values of the ranks that live; a rank that has ended is left out."""
         look_for_children = self._readings % _CHILDREN_EVERY == 0
         self._readings += 1
+        if look_for_children:
+            self._find_children()
         found: Dict[int, RankReading] = {}
         for number, rank in list(self._ranks.items()):
-            reading = self._read_rank(number, rank, look_for_children)
+            reading = self._read_rank(number, rank)
             if reading is None:
                 del self._ranks[number]
             else:
                 found[number] = reading
         return found
 
-    def _read_rank(
-        self, number: int, rank: _Rank, look_for_children: bool
-    ) -> Optional[RankReading]:
+    def _find_children(self) -> None:
+        """Looks once for the children of all ranks: those in the session that a rank leads."""
+        sessions: Dict[int, List[int]] = {}
+        for process_id in psutil.pids():
+            with contextlib.suppress(*_GONE):
+                sessions.setdefault(os.getsid(process_id), []).append(process_id)
+        for rank in self._ranks.values():
+            leader = rank.process.pid
+            with contextlib.suppress(*_GONE):
+                if leader not in sessions:
+                    rank.children = rank.process.children(recursive=True)
+                    continue
+                known = {child.pid: child for child in rank.children if child.is_running()}
+                rank.children = [
+                    known.get(process_id) or psutil.Process(process_id)
+                    for process_id in sessions[leader]
+                    if process_id != leader
+                ]
+
+    def _read_rank(self, number: int, rank: _Rank) -> Optional[RankReading]:
         try:
             if rank.process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            if look_for_children:
-                rank.children = rank.process.children(recursive=True)
             used, resident, threads = _read_process(rank.process)
         except _GONE:
             return None

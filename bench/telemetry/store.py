@@ -198,9 +198,9 @@ def _parse_line(text: str) -> Optional[Dict[str, Any]]:
 def _to_plain(sample: TelemetrySample) -> Dict[str, Any]:
     """Nested plain values without those that are not known."""
     return {
-        "cards": {str(device): _strip(asdict(card)) for device, card in sample.cards.items()},
-        "host": {} if sample.host is None else _strip(asdict(sample.host)),
-        "ranks": {str(rank): _strip(asdict(reading)) for rank, reading in sample.ranks.items()},
+        "cards": {str(device): _strip(vars(card)) for device, card in sample.cards.items()},
+        "host": {} if sample.host is None else _strip(vars(sample.host)),
+        "ranks": {str(rank): _strip(vars(reading)) for rank, reading in sample.ranks.items()},
     }
 
 
