@@ -124,9 +124,7 @@ def build(
     """Builds an image from a folder; what pip is told on this machine comes as secrets."""
     (context / "Dockerfile").write_text(dockerfile)
     secrets = context.parent / "secrets"
-    secrets.mkdir(exist_ok=True)
-    write = '. scripts/lib/pip_settings.sh; write_pip_settings "$0"'
-    subprocess.run(["bash", "-c", write, str(secrets)], cwd=str(ROOT), check=True)
+    write_settings(secrets)
     engine.run(
         *("build", "--network", "host", "--platform", system, "-t", tag),
         *("--secret", f"id=pip.conf,src={secrets}/pip.conf"),
@@ -134,6 +132,13 @@ def build(
         str(context),
         check=True,
     )
+
+
+def write_settings(folder: Path) -> None:
+    """What pip is told on this machine, as ``scripts/docker-build`` passes it on."""
+    folder.mkdir(exist_ok=True)
+    write = '. scripts/lib/pip_settings.sh; write_pip_settings "$0"'
+    subprocess.run(["bash", "-c", write, str(folder)], cwd=str(ROOT), check=True)
 
 
 def _debootstrap(root: Path, *options: str) -> None:
