@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Dict
+from typing import Dict, Tuple
 
 import pytest
 
@@ -248,3 +250,47 @@ def test_health_check_is_a_program():
     )
     # There is no such folder outside of a container.
     assert done.returncode == 1 and b"/ascend-bert/results" in done.stdout
+
+
+@pytest.fixture
+def pin(tmp_path):
+    """Runs a copy of ``scripts/docker-pin`` with a stand-in for skopeo; returns code and file."""
+    for name in ("scripts/docker-pin", "scripts/lib/images.sh", "docker/images.env"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(ROOT / name), str(tmp_path / name))
+    (tmp_path / "bin").mkdir()
+    stub = tmp_path / "bin" / "skopeo"
+    stub.write_text(
+        '#!/bin/sh\n[ "$1 $2" = "inspect --raw" ] || exit 9\n'
+        'case $3 in *ascend*) echo "unauthorized" >&2; exit 1 ;; esac\nprintf %s "$3"\n'
+    )
+    stub.chmod(0o755)
+
+    def run(*words: str) -> Tuple[int, str]:
+        path = f"{tmp_path}/bin:{os.environ['PATH']}"
+        done = subprocess.run(
+            [str(tmp_path / "scripts/docker-pin"), *words],
+            env={"PATH": path},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert not list((tmp_path / "docker").glob("images.env.*"))
+        return done.returncode, (tmp_path / "docker/images.env").read_text()
+
+    return run
+
+
+def test_digests_are_written_beside_the_tags(pin):
+    before = (DOCKER / "images.env").read_text()
+    code, after = pin("PYTHON_IMAGE")
+    reference = read_references()["PYTHON_IMAGE"].partition("@")[0]
+    digest = hashlib.sha256(f"docker://{reference}".encode()).hexdigest()
+    assert code == 0 and f"PYTHON_IMAGE={reference}@sha256:{digest}\n" in after
+    changed = [pair for pair in zip(before.splitlines(), after.splitlines()) if pair[0] != pair[1]]
+    assert len(changed) == 1 and len(before.splitlines()) == len(after.splitlines())
+    assert pin("PYTHON_IMAGE") == (0, after)
+
+
+def test_registry_that_refuses_leaves_the_file_as_it_was(pin):
+    code, after = pin()
+    assert code == 6 and after == (DOCKER / "images.env").read_text()
