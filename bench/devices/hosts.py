@@ -196,7 +196,8 @@ def choose_addresses(hosts: Sequence[Host], network: Optional[str]) -> Dict[int,
 
     As asked: the host's address in ``network``. Otherwise loopback where all agents share one
     machine and its network, else the first network that gives every host an address of its own; a
-    bridge of a container engine has the same address on each host and does not.
+    bridge of a container engine has the same address on each host and does not. Hosts with a single
+    address each, such as pods with a subnet for each node, need no network in common.
 
     Args:
         hosts: at least one.
@@ -225,6 +226,11 @@ def choose_addresses(hosts: Sequence[Host], network: Optional[str]) -> Dict[int,
         addresses = [address for address in found.values() if address is not None]
         if len(addresses) == len(hosts) and _are_apart(hosts, found):
             return {index: address for index, address in found.items() if address is not None}
+    single = {host.index: _list_ipv4(host) for host in hosts}
+    if all(len(addresses) == 1 for addresses in single.values()):
+        found = {index: addresses[0] for index, addresses in single.items()}
+        if _are_apart(hosts, found):
+            return {index: addresses[0] for index, addresses in single.items()}
     raise InfrastructureError(
         "the hosts {} have no network in common; name one with --set hosts.network=NET".format(
             ", ".join(host.name for host in hosts)
@@ -252,6 +258,10 @@ def _find_address(host: Host, network: ipaddress._BaseNetwork) -> Optional[str]:
         if address.version == network.version and address in network:
             return str(address)
     return None
+
+
+def _list_ipv4(host: Host) -> List[str]:
+    return [text.split("/")[0] for text in host.networks if ":" not in text]
 
 
 def _are_apart(hosts: Sequence[Host], found: Mapping[int, Optional[str]]) -> bool:

@@ -13,7 +13,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
@@ -25,8 +25,9 @@ from bench.ranktable.parse import read_rank_table
 CONFIG_FOLDER = "/user/serverid/devindex/config"
 RANK_TABLE = CONFIG_FOLDER + "/hccl.json"
 HOST_ADDRESS_VARIABLE = "XDL_IP"
-TASK = "worker"
-OUTPUT = "/output"
+TASK = "bench"
+WORKING_DIRECTORY = "/ascend-bert"
+OUTPUT = WORKING_DIRECTORY + "/results"
 DATA = "/data"
 
 _LABEL = {"ring-controller.atlas": "ascend-910"}
@@ -34,6 +35,7 @@ _DEVICE = "huawei.com/Ascend910"
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?\Z")
 _JOB_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _DRIVER = "/usr/local/Ascend/driver"
+_USER = 1000
 _POLL_SECONDS = 2.0
 
 
@@ -110,15 +112,23 @@ def build_volcano_job(job: KubernetesJob) -> Dict[str, Any]:
         "minAvailable": job.n_hosts,
         "schedulerName": "volcano",
         "queue": job.queue,
-        "maxRetry": 3,
-        "policies": [{"event": "PodEvicted", "action": "RestartJob"}],
+        # A benchmark that begins anew elsewhere is another measurement: it is not tried again.
+        "maxRetry": 1,
+        "policies": [
+            {"event": "PodEvicted", "action": "AbortJob"},
+            {"event": "PodFailed", "action": "AbortJob"},
+            {"event": "TaskCompleted", "action": "CompleteJob"},
+        ],
         # env gives the pods their index, svc their names and the way to each other.
         "plugins": {"env": [], "svc": []},
         "tasks": [
             {
                 "name": TASK,
                 "replicas": job.n_hosts,
-                "template": {"metadata": {"labels": dict(labels)}, "spec": _build_pod(job)},
+                "template": {
+                    "metadata": {"labels": {"app": job.name, **labels}},
+                    "spec": _build_pod(job),
+                },
             }
         ],
     }
@@ -131,70 +141,103 @@ def build_volcano_job(job: KubernetesJob) -> Dict[str, Any]:
 
 
 def _build_pod(job: KubernetesJob) -> Dict[str, Any]:
-    volumes = [
-        {"name": "output", "persistentVolumeClaim": {"claimName": job.output_claim}},
-        # In place of --ipc=host: shared memory of its own.
-        {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-    ]
-    mounts: List[Dict[str, Any]] = [
-        {"name": "output", "mountPath": OUTPUT},
-        {"name": "shared-memory", "mountPath": "/dev/shm"},
-    ]
-    if job.data_claim is not None:
-        claim = {"claimName": job.data_claim, "readOnly": True}
-        volumes.append({"name": "data", "persistentVolumeClaim": claim})
-        mounts.append({"name": "data", "mountPath": DATA, "readOnly": True})
-    variables: List[Dict[str, Any]] = [
-        {"name": "JOB_ID", "value": job.name},
-        {"name": HOST_ADDRESS_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
-    ]
-    resources: Dict[str, Any] = {}
+    container = {
+        "name": "ascend",
+        "image": job.image,
+        "args": [
+            "bench",
+            "--launcher=kubernetes",
+            f"--set=hosts.count={job.n_hosts}",
+            *job.arguments,
+        ],
+        "env": _list_variables(job),
+        "resources": _build_resources(job),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [mount for mount, _ in _list_volumes(job)],
+    }
     pod: Dict[str, Any] = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 120,
+        # Longer than the harness takes to end its ranks and to store what was measured.
+        "terminationGracePeriodSeconds": 60,
+        "automountServiceAccountToken": False,
         "affinity": _build_anti_affinity(job),
+        # HwHiAiUser of the images, to whose group the device nodes belong.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+        },
+        "containers": [container],
+        "volumes": [volume for _, volume in _list_volumes(job)],
     }
-    if job.cpu_cores is not None:
-        resources["cpu"] = str(job.cpu_cores)
     if job.cards_per_host:
-        resources[_DEVICE] = str(job.cards_per_host)
-        annotation = f"metadata.annotations['{_DEVICE}']"
-        variables += [
-            {
-                "name": "ASCEND_VISIBLE_DEVICES",
-                "valueFrom": {"fieldRef": {"fieldPath": annotation}},
-            },
-            {"name": "RANK_TABLE_FILE", "value": RANK_TABLE},
-        ]
-        volumes += [
-            {"name": "rank-table", "configMap": {"name": f"rings-config-{job.name}"}},
-            {"name": "driver", "hostPath": {"path": _DRIVER}},
-            {"name": "device-logs", "hostPath": {"path": "/var/log/npu"}},
-        ]
-        mounts += [
-            {"name": "rank-table", "mountPath": CONFIG_FOLDER, "readOnly": True},
-            {"name": "driver", "mountPath": _DRIVER, "readOnly": True},
-            {"name": "device-logs", "mountPath": "/var/log/npu"},
-        ]
         pod["nodeSelector"] = {
             "host-arch": f"huawei-{job.architecture}",
             "accelerator-type": "module",
         }
-    container = {
-        "name": "ascend",
-        "image": job.image,
-        "command": ["ascend-bert", "bench"],
-        "args": [
-            "--launcher=kubernetes",
-            f"--output={OUTPUT}",
-            f"--set=hosts.count={job.n_hosts}",
-            *job.arguments,
-        ],
-        "env": variables,
-        "resources": {"requests": dict(resources), "limits": dict(resources)},
-        "volumeMounts": mounts,
-    }
-    return {**pod, "containers": [container], "volumes": volumes}
+    return pod
+
+
+def _list_variables(job: KubernetesJob) -> List[Dict[str, Any]]:
+    variables: List[Dict[str, Any]] = [
+        {"name": "JOB_ID", "value": job.name},
+        # A corpus that the session makes for itself must be seen by all pods.
+        {"name": "ASCEND_BERT_CACHE", "value": OUTPUT + "/cache"},
+        {"name": HOST_ADDRESS_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+    ]
+    if job.cards_per_host:
+        annotation = {"fieldRef": {"fieldPath": f"metadata.annotations['{_DEVICE}']"}}
+        variables += [
+            {"name": "ASCEND_VISIBLE_DEVICES", "valueFrom": annotation},
+            {"name": "RANK_TABLE_FILE", "value": RANK_TABLE},
+        ]
+    return variables
+
+
+def _build_resources(job: KubernetesJob) -> Dict[str, Any]:
+    resources: Dict[str, Any] = {}
+    if job.cpu_cores is not None:
+        resources["cpu"] = str(job.cpu_cores)
+    if job.cards_per_host:
+        resources[_DEVICE] = str(job.cards_per_host)
+    return {"requests": dict(resources), "limits": dict(resources)}
+
+
+def _list_volumes(job: KubernetesJob) -> List[Tuple[Dict[str, Any], Dict[str, Any]]]:
+    """Where each volume is mounted, and what it is."""
+    volumes: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
+
+    def add(name: str, path: str, source: Dict[str, Any], read_only: bool = False) -> None:
+        mount: Dict[str, Any] = {"name": name, "mountPath": path}
+        volumes.append(
+            ({**mount, "readOnly": True} if read_only else mount, {"name": name, **source})
+        )
+
+    claim = {"claimName": job.output_claim}
+    add("scratch", WORKING_DIRECTORY, {"emptyDir": {}})
+    add("results", OUTPUT, {"persistentVolumeClaim": claim})
+    add("temporary", "/tmp", {"emptyDir": {}})
+    # In place of the host's IPC namespace.
+    add("shared-memory", "/dev/shm", {"emptyDir": {"medium": "Memory"}})
+    if job.data_claim is not None:
+        data = {"claimName": job.data_claim, "readOnly": True}
+        add("data", DATA, {"persistentVolumeClaim": data}, read_only=True)
+    if job.cards_per_host:
+        table = {"configMap": {"name": f"rings-config-{job.name}"}}
+        add("rank-table", CONFIG_FOLDER, table, read_only=True)
+        add("driver", _DRIVER, {"hostPath": {"path": _DRIVER, "type": "Directory"}}, read_only=True)
+        logs = {"path": "/var/log/npu", "type": "Directory"}
+        add("device-logs", "/var/log/npu", {"hostPath": logs})
+        add(
+            "local-time", "/etc/localtime", {"hostPath": {"path": "/etc/localtime"}}, read_only=True
+        )
+    return volumes
 
 
 def _build_anti_affinity(job: KubernetesJob) -> Dict[str, Any]:

@@ -42,8 +42,8 @@ _SCHEDULERS: Tuple[Tuple[str, str, str, str, Tuple[str, ...]], ...] = (
     ("PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", ("JOB_ID", "PMI_JOBID", "SLURM_JOB_ID")),
     ("PMIx", "PMIX_RANK", "PMIX_SIZE", "PMIX_LOCAL_RANK", ("JOB_ID", "PMIX_NAMESPACE")),
     ("Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", ("JOB_ID", "SLURM_JOB_ID")),
-    ("Volcano", "VC_TASK_INDEX", "VC_WORKER_NUM", "", ("JOB_ID",)),
-    ("Volcano", "VK_TASK_INDEX", "VC_WORKER_NUM", "", ("JOB_ID",)),
+    ("Volcano", "VC_TASK_INDEX", "VC_BENCH_NUM", "", ("JOB_ID",)),
+    ("Volcano", "VK_TASK_INDEX", "VC_BENCH_NUM", "", ("JOB_ID",)),
 )
 
 

@@ -188,6 +188,16 @@ def test_hosts_meet_in_the_network_that_tells_them_apart():
         choose_addresses((make_hosts(1)[0], lonely), None)
 
 
+def test_pods_with_a_subnet_for_each_node():
+    pods = tuple(
+        dataclasses.replace(host, networks=(f"10.244.{host.index}.7/24",)) for host in make_hosts(3)
+    )
+    assert choose_addresses(pods, None) == {index: f"10.244.{index}.7" for index in range(3)}
+    same = tuple(dataclasses.replace(host, networks=("10.244.0.7/24",)) for host in make_hosts(2))
+    with pytest.raises(InfrastructureError, match="no network in common"):
+        choose_addresses(same, None)
+
+
 def test_namespaces_of_one_machine_are_hosts():
     hosts = tuple(
         dataclasses.replace(host, network_namespace=str(host.index))
