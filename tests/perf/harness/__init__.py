@@ -1,0 +1,1 @@
+"""What the harness itself costs while a run goes, and whether it changes what it measures."""
