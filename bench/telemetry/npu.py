@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import asdict
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bench.devices import hccn_tool, npu_smi, npu_smi_fields
 from bench.devices.ascend import list_device_ids
@@ -40,6 +40,31 @@ _DETAIL_FIELDS = (
 Run = Callable[[Sequence[str], float, Optional[threading.Event]], CommandAnswer]
 
 
+class CardDirectory:
+    """Which chip of which card is which device, as the overview last told it.
+
+    ``npu-smi -i`` wants the number of a card, everybody else speaks of devices; on cards with two
+    chips these differ.
+    """
+
+    def __init__(self) -> None:
+        self._devices: Dict[Tuple[int, int], int] = {}
+
+    def learn(self, chips: Sequence[npu_smi.Chip]) -> None:
+        """Takes over an overview."""
+        self._devices = {(chip.npu, chip.chip): chip.device for chip in chips}
+
+    def has_card(self, card: int) -> bool:
+        """Whether there is such a card; true as long as nothing is known."""
+        return not self._devices or any(npu == card for npu, _ in self._devices)
+
+    def find_device(self, card: int, chip: int) -> Optional[int]:
+        """The device of a chip; before the first overview that of a card with one chip."""
+        if not self._devices:
+            return card if chip == 0 else None
+        return self._devices.get((card, chip))
+
+
 def run_tool(
     argv: Sequence[str], timeout_seconds: float, cancel: Optional[threading.Event]
 ) -> CommandAnswer:
@@ -58,6 +83,7 @@ def build_npu_sources(
         run: runs a command.
     """
     devices = list_device_ids(os.path.join(root, "dev"))
+    directory = CardDirectory()
     smi = find_tool(NPU_SMI_PATHS, root)
     hccn = find_tool(HCCN_TOOL_PATHS, root)
     no_smi = "npu-smi is not installed; mount it into the container" if smi is None else None
@@ -65,12 +91,12 @@ def build_npu_sources(
     return [
         PolledSource(
             "npu_smi",
-            [] if smi is None else [_ask_overview(smi, interval_seconds, run)],
+            [] if smi is None else [_ask_overview(smi, interval_seconds, run, directory)],
             absent_reason=no_smi,
         ),
         PolledSource(
             "npu_details",
-            [] if smi is None else _list_detail_questions(smi, devices, run),
+            [] if smi is None else _list_detail_questions(smi, devices, run, directory),
             _REST_RATIO,
             no_smi,
         ),
@@ -83,9 +109,10 @@ def build_npu_sources(
     ]
 
 
-def read_overview(answer: CommandAnswer) -> Answer:
+def read_overview(answer: CommandAnswer, directory: CardDirectory) -> Answer:
     """Values of the overview, of every card that it shows."""
     overview = npu_smi.parse_overview(answer.output)
+    directory.learn(overview.chips)
     if not overview.chips:
         said = npu_smi.find_failure(answer.output + "\n" + answer.errors) or answer.reason
         return Answer(
@@ -119,14 +146,17 @@ def read_overview(answer: CommandAnswer) -> Answer:
     return Answer(values, cpu_seconds=answer.cpu_seconds)
 
 
-def read_details(answer: CommandAnswer, device: int) -> Answer:
-    """Values of a sub-query about one card; of a card with two chips, those of the first."""
-    chips = npu_smi_fields.parse_details(answer.output)
-    details = chips.get(0) or (chips[min(chips)] if chips else npu_smi_fields.ChipDetails())
-    known = asdict(details)
-    values = {name: known[name] for name in _DETAIL_FIELDS if known[name] is not None}
-    if values:
-        return Answer({device: values}, cpu_seconds=answer.cpu_seconds)
+def read_details(answer: CommandAnswer, card: int, directory: CardDirectory) -> Answer:
+    """Values of a sub-query about one card, for each of its chips."""
+    found: Dict[int, Dict[str, Any]] = {}
+    for chip, details in npu_smi_fields.parse_details(answer.output).items():
+        device = directory.find_device(card, chip)
+        known = asdict(details)
+        values = {name: known[name] for name in _DETAIL_FIELDS if known[name] is not None}
+        if device is not None and values:
+            found[device] = values
+    if found:
+        return Answer(found, cpu_seconds=answer.cpu_seconds)
     said = npu_smi.find_failure(answer.output + "\n" + answer.errors) or answer.reason
     return Answer(
         reason=said or "its output has none of the keys that are known",
@@ -176,28 +206,31 @@ def _parse_port(query: str, text: str) -> Mapping[str, Any]:
     }
 
 
-def _ask_overview(tool: str, period_seconds: float, run: Run) -> Question:
+def _ask_overview(tool: str, period_seconds: float, run: Run, directory: CardDirectory) -> Question:
     def ask(cancel: threading.Event) -> Answer:
-        return read_overview(run([tool, "info"], COMMAND_TIMEOUT_SECONDS, cancel))
+        return read_overview(run([tool, "info"], COMMAND_TIMEOUT_SECONDS, cancel), directory)
 
     return Question("npu-smi info", period_seconds, ask)
 
 
-def _list_detail_questions(tool: str, devices: Sequence[int], run: Run) -> List[Question]:
-    def build(query: str, device: int, period_seconds: float) -> Question:
-        argv = [tool, "info", "-t", query, "-i", str(device)]
+def _list_detail_questions(
+    tool: str, devices: Sequence[int], run: Run, directory: CardDirectory
+) -> List[Question]:
+    def build(query: str, card: int, period_seconds: float) -> Question:
+        argv = [tool, "info", "-t", query, "-i", str(card)]
 
         def ask(cancel: threading.Event) -> Answer:
-            return read_details(run(argv, COMMAND_TIMEOUT_SECONDS, cancel), device)
+            if not directory.has_card(card):
+                # There are more device nodes than cards where a card has two chips.
+                return Answer()
+            return read_details(run(argv, COMMAND_TIMEOUT_SECONDS, cancel), card, directory)
 
-        return Question(f"-t {query} of card {device}", period_seconds, ask)
+        return Question(f"-t {query} of card {card}", period_seconds, ask)
 
     questions = [
-        build(query, device, period)
-        for query, period in _DETAIL_PERIODS.items()
-        for device in devices
+        build(query, card, period) for query, period in _DETAIL_PERIODS.items() for card in devices
     ]
-    return questions + [build("board", device, _BOARD_PERIOD_SECONDS) for device in devices]
+    return questions + [build("board", card, _BOARD_PERIOD_SECONDS) for card in devices]
 
 
 def _list_hccn_questions(tool: str, devices: Sequence[int], run: Run) -> List[Question]:

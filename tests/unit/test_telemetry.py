@@ -12,12 +12,17 @@ from dataclasses import replace
 
 import pytest
 
-from bench.devices.command import run_command
+from bench.devices.command import CommandAnswer, run_command
 from bench.errors import DataError, OutputError
 from bench.spec import RunSpec, for_cards
 from bench.telemetry.host import HostReader, RankReader, find_foreign
 from bench.telemetry.model import CardReading, TelemetrySample, TelemetrySnapshot
-from bench.telemetry.npu import build_npu_sources
+from bench.telemetry.npu import (
+    CardDirectory,
+    _ask_overview,
+    _list_detail_questions,
+    build_npu_sources,
+)
 from bench.telemetry.polling import Answer, PolledSource, Question
 from bench.telemetry.sampler import TelemetrySampler, open_sampler
 from bench.telemetry.simulated import MAX_CARDS, simulate_cards
@@ -174,6 +179,40 @@ def test_all_sources_of_a_host(tmp_path, run_dir):
     assert set(snapshot.sample.ages_seconds) == set(snapshot.sources)
     assert snapshot.sample.ranks[0].resident_bytes > 1 << 20
     assert 0.0 < snapshot.cost_seconds < 60.0
+
+
+TWO_CHIPS = """\
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
+| 0     Ascend910           | OK            | 171.3       36                0    / 0             |
+| 0     0                   | 0000:9D:00.0  | 12          0    / 0          3125 / 65536         |
+| 0     Ascend910           | OK            | -           37                0    / 0             |
+| 1     1                   | 0000:9F:00.0  | 0           0    / 0          2871 / 65536         |
+"""
+
+
+def test_a_card_with_two_chips_is_asked_by_its_own_number():
+    """Device nodes 0 and 1 are the two chips of card 0; there is no card 1."""
+    directory = CardDirectory()
+    asked = []
+
+    def run(argv, timeout_seconds, cancel):
+        asked.append(" ".join(argv[1:]))
+        text = "HBM Temperature(C) : 41\nChip ID : 0\nHBM Temperature(C) : 42\nChip ID : 1\n"
+        text = TWO_CHIPS if argv[1:] == ["info"] else "NPU ID : 0\n" + text
+        return CommandAnswer(text, "", 0, 0.0, 0.0, None)
+
+    overview = _ask_overview("npu-smi", 1.0, run, directory).ask(threading.Event())
+    assert sorted(overview.values) == [0, 1]
+    questions = _list_detail_questions("npu-smi", [0, 1], run, directory)
+    memory = [one for one in questions if one.name.startswith("-t memory")]
+    first, second = (one.ask(threading.Event()) for one in memory)
+    assert first.values == {
+        0: {"hbm_temperature_celsius": 41.0},
+        1: {"hbm_temperature_celsius": 42.0},
+    }
+    assert (second.values, second.reason) == ({}, None)
+    assert asked == ["info", "info -t memory -i 0"]
 
 
 def test_values_change_with_the_cards(tmp_path, run_dir):
