@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from bench.devices.base import Allocation, Backend
+from bench.launch.identity import RUN_ID_VARIABLE, STARTER_VARIABLE
 from bench.spec import RunSpec
 
 RANK_VARIABLES = (
@@ -21,6 +22,8 @@ RANK_VARIABLES = (
     "JOB_ID",
     "POD_NAME",
     "TF_CONFIG",
+    RUN_ID_VARIABLE,
+    STARTER_VARIABLE,
 )
 """Variables that say who a rank is; never inherited from the caller's environment."""
 
@@ -97,7 +100,12 @@ def build_plan(
             "JOB_ID": run_id,
             # Logs must be readable while the run goes and after a kill.
             "PYTHONUNBUFFERED": "1",
+            # By it a later harness knows the processes that a dead one left behind.
+            RUN_ID_VARIABLE: run_id,
         }
+        if base.get("PYTHONFAULTHANDLER") is None:
+            # A Python that hangs can then be asked for its stacks (bench.launch.stacks).
+            identity["PYTHONFAULTHANDLER"] = "1"
         special = backend.build_rank_environment(spec, allocation, placement.rank, shared)
         names = list_placeholders(spec, run_dir, placement.rank, placement.device)
         ranks.append(

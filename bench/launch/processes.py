@@ -14,9 +14,12 @@ from typing import Callable, List, Optional
 import bench.launch.exec_rank
 from bench.errors import InfrastructureError
 from bench.launch.group import Group, Rank
+from bench.launch.identity import STARTER_VARIABLE, find_own_identity, render_identity
 from bench.launch.plan import LaunchPlan, RankPlan
 
 _POLL_SECONDS = 0.05
+_KILL_SECONDS = 15.0
+"""What the kernel may take to end a killed process before we go on without it."""
 
 
 @dataclass
@@ -63,8 +66,9 @@ class RankGroup(Group):
 
     def __enter__(self) -> RankGroup:
         try:
+            starter = render_identity(find_own_identity())
             for rank in self._plan.ranks:
-                self._ranks.append(_start_rank(rank, self._plan.working_directory))
+                self._ranks.append(_start_rank(rank, self._plan.working_directory, starter))
         except BaseException:
             self.stop()
             raise
@@ -107,14 +111,21 @@ class RankGroup(Group):
             if note is not None:
                 note(f"rank {rank.plan.rank} did not end on SIGTERM; killing it")
             _signal_group(rank, signal.SIGKILL)
-            rank.popen.wait()
-        self.poll()
+        deadline = time.monotonic() + _KILL_SECONDS
+        while self._list_running() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            self.poll()
+        for rank in self._list_running():
+            # Waiting in the kernel, as for a dead file system or driver; nobody can end it.
+            if note is not None:
+                note(f"rank {rank.plan.rank} (process {rank.process_id}) survives SIGKILL")
+            rank.ended_at = time.time()
 
     def _list_running(self) -> List[RankProcess]:
         return [rank for rank in self._ranks if rank.ended_at is None]
 
 
-def _start_rank(plan: RankPlan, working_directory: os.PathLike) -> RankProcess:
+def _start_rank(plan: RankPlan, working_directory: os.PathLike, starter: str) -> RankProcess:
     plan.log_path.parent.mkdir(parents=True, exist_ok=True)
     cores = "-" if plan.cores is None else ",".join(map(str, plan.cores))
     shim = [sys.executable, "-S", "-E", bench.launch.exec_rank.__file__, cores]
@@ -126,7 +137,7 @@ def _start_rank(plan: RankPlan, working_directory: os.PathLike) -> RankProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=dict(plan.environment),
+                env={**plan.environment, STARTER_VARIABLE: starter},
                 cwd=str(working_directory),
                 start_new_session=True,
             )

@@ -40,9 +40,23 @@ def check_steps_reached(last_steps: Sequence[Optional[int]], steps: Optional[int
     return Check("steps reached", agree and found[0] == steps, text, str(steps))
 
 
+def check_batches_timed(counts: Sequence[Optional[int]], batches: int) -> Check:
+    """A prediction timed at least as many batches as asked for; rounds over the data are whole.
+
+    Args:
+        counts: batches of each rank that predicts.
+        batches: asked for.
+    """
+    found = max((count or 0 for count in counts), default=0)
+    return Check("batches timed", found >= batches, str(found), f"at least {batches}")
+
+
 def check_exit_codes(exit_codes: Mapping[int, Optional[int]]) -> Check:
     """Every rank process ended by itself and well."""
     bad = [f"rank {rank}: {code}" for rank, code in sorted(exit_codes.items()) if code]
+    unknown = [str(rank) for rank, code in sorted(exit_codes.items()) if code is None]
+    if unknown and not bad:
+        return Check("exit codes", None, f"not known of rank {', '.join(unknown)}", "all 0")
     return Check("exit codes", not bad, ", ".join(bad) or "all 0", "all 0")
 
 

@@ -2,73 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import bench
-from bench.devices.base import Allocation, Backend, resolve_iterations_per_loop
+from bench.devices.base import Allocation, resolve_iterations_per_loop
 from bench.environment import Subject, collect_state, redact_words
 from bench.errors import BenchError, OutputError
-from bench.launch.cluster import LocalCluster
-from bench.launch.launchers import Cluster
-from bench.launch.plan import LaunchPlan, build_plan
+from bench.launch.downstream import build_downstream_argv, plan_downstream
+from bench.launch.identity import find_own_identity, identity_to_dict
+from bench.launch.plan import build_plan
 from bench.launch.trainer import (
     build_trainer_argv,
     find_model_config,
     find_trainer_folder,
-    read_model_config,
 )
-from bench.measure.flops import find_peak_flops
 from bench.measure.live import LiveRun, RunFacts
-from bench.measure.loss_band import read_loss_bands
-from bench.results.from_logs import LaunchFacts, measure_run
 from bench.results.model import Failure, RunResult
 from bench.results.store import write_result, write_spec
-from bench.session.failure import diagnose_failure
-from bench.session.progress import Progress
-from bench.session.signals import SignalCatcher, build_interruption
-from bench.session.telemetry import (
-    build_sampler,
-    describe_telemetry,
-    get_foreign_processes,
-    join_telemetry,
-)
-from bench.session.watch import Watch
+from bench.session.attempts import describe_attempt, may_retry, set_aside
+from bench.session.context import RunContext
+from bench.session.finish import build_final_result, render_time
+from bench.session.launching import LaunchEnd, launch_and_watch
+from bench.session.telemetry import describe_telemetry
 from bench.spec import RunSpec, spec_to_dict
+from bench.spec_downstream import PRETRAIN
 from bench.spec_session import SessionSpec
-from bench.telemetry.sampler import TelemetrySampler
-
-LOSS_BANDS = Path(bench.__file__).resolve().parent / "measure" / "loss_bands.yaml"
-
-_POLL_SECONDS = 0.2
-_PEAK_NAMES = {"fp32": "fp32", "fp16": "fp16", "allow_mix_precision": "mixed"}
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """All that a run needs from its session."""
-
-    spec: RunSpec
-    sweep: Sequence[int]
-    backend: Backend
-    backend_reason: str
-    run_id: str
-    run_dir: Path
-    session: Mapping[str, Any]
-    data: Mapping[str, str]
-    environment: Mapping[str, Any]
-    inherited: Mapping[str, str]
-    signals: SignalCatcher
-    progress: Progress
-    set_live: Callable[[LiveRun], None]
-    set_telemetry: Callable[[TelemetrySampler], None]
-    cluster: Cluster = LocalCluster()
 
 
 def run_once(context: RunContext) -> RunResult:
@@ -88,8 +51,35 @@ def run_once(context: RunContext) -> RunResult:
     except OutputError:
         shutil.rmtree(str(context.run_dir), ignore_errors=True)
         raise
-    live = LiveRun(_build_facts(context, allocation, iterations_per_loop))
-    context.set_live(live)
+    attempts: List[Dict[str, Any]] = []
+    while True:
+        live = LiveRun(_build_facts(context, allocation, iterations_per_loop))
+        context.set_live(live)
+        began = render_time()
+        end = _launch(context, allocation, argv, live)
+        if not may_retry(end.failure, spec.limits.retries, len(attempts) + 1):
+            break
+        logs = set_aside(context.run_dir, len(attempts) + 1) / "logs"
+        attempts.append(describe_attempt(logs, len(attempts) + 1, began, render_time(), end))
+        result = replace(result, found={**result.found, "attempts": list(attempts)})
+        write_result(context.run_dir, result)
+        context.progress.note(f"attempt {len(attempts) + 1} of {spec.limits.retries + 1}")
+    if attempts:
+        logs = context.run_dir / "logs"
+        attempts.append(describe_attempt(logs, len(attempts) + 1, began, render_time(), end))
+        result = replace(result, found={**result.found, "attempts": attempts})
+    finished = _build_final_result(context, result, end)
+    live.set_state(finished.state)
+    context.progress.close(live.snapshot())
+    write_result(context.run_dir, finished)
+    return finished
+
+
+def _launch(
+    context: RunContext, allocation: Allocation, argv: Sequence[str], live: LiveRun
+) -> LaunchEnd:
+    """One launch; an error of ours becomes the run's failure, so that it does not stay running."""
+    spec, backend = context.spec, context.backend
     try:
         plan = build_plan(
             spec,
@@ -104,76 +94,11 @@ def run_once(context: RunContext) -> RunResult:
             ),
             Path.cwd(),
         )
-        failure, exit_codes = _launch_and_watch(context, allocation, plan, live)
+        return launch_and_watch(context, allocation, plan, live)
     except BenchError as error:
-        failure, exit_codes = Failure(error.kind, str(error)), {}
-    except Exception as error:  # a result must not stay "running" because of our own mistake
-        failure, exit_codes = Failure("internal", f"{type(error).__name__}: {error}"), {}
-    finished = _build_final_result(context, result, failure, exit_codes)
-    live.set_state(finished.state)
-    context.progress.close(live.snapshot())
-    write_result(context.run_dir, finished)
-    return finished
-
-
-def _launch_and_watch(
-    context: RunContext, allocation: Allocation, plan: LaunchPlan, live: LiveRun
-) -> Tuple[Optional[Failure], Dict[int, Optional[int]]]:
-    """Runs the ranks to their end; returns why it ended badly, and the exit codes."""
-    spec = context.spec
-    failure: Optional[Failure] = None
-    deadline = (
-        None if spec.run_timeout_seconds is None else time.monotonic() + spec.run_timeout_seconds
-    )
-    first_end: Optional[float] = None
-    watch = Watch(_list_logs(context.run_dir, allocation), live)
-    live.set_state("compiling")
-    with contextlib.ExitStack() as stack:
-        group = stack.enter_context(
-            context.cluster.start(plan, context.run_dir, spec.rank_timeout_seconds)
-        )
-        here = context.cluster.list_here()
-        near = replace(
-            allocation,
-            placements=tuple(place for place in allocation.placements if place.host in here),
-        )
-        process_ids = {r.plan.rank: r.process_id for r in group.ranks if r.plan.host in here}
-        sampler = stack.enter_context(
-            build_sampler(context.run_dir, spec, context.backend.name, near, process_ids)
-        )
-        context.set_telemetry(sampler)
-        _note_up(context, live, [rank.plan.rank for rank in group.ranks], True)
-        while group.running and failure is None:
-            time.sleep(_POLL_SECONDS)
-            ended = group.poll()
-            _note_up(context, live, [rank.plan.rank for rank in ended], False)
-            if ended and first_end is None:
-                first_end = time.monotonic()
-            watch.poll()
-            context.progress.update(live.snapshot())
-            failure = diagnose_failure(ended)
-            if failure is None and group.trouble:
-                failure = Failure("infrastructure", group.trouble)
-            if failure is None and context.signals.received is not None:
-                interruption = build_interruption(context.signals.received)
-                failure = Failure(interruption.kind, str(interruption))
-            if failure is None and deadline is not None and time.monotonic() > deadline:
-                failure = Failure(
-                    "stalled", f"the run took longer than {spec.run_timeout_seconds:g} s"
-                )
-            waited = 0.0 if first_end is None else time.monotonic() - first_end
-            if failure is None and group.running and waited > spec.last_rank_timeout_seconds:
-                failure = Failure(
-                    "stalled",
-                    f"rank {group.running[0].plan.rank} still ran "
-                    f"{spec.last_rank_timeout_seconds:g} s after the first rank had ended",
-                )
-        if failure is not None:
-            context.progress.note(f"{failure.message}; ending the other ranks")
-            group.stop(context.progress.note, lambda: context.signals.impatient)
-        _note_up(context, live, [rank.plan.rank for rank in group.ranks], False)
-        watch.close()
-        return failure, group.exit_codes()
+        return LaunchEnd(Failure(error.kind, str(error)))
+    except Exception as error:
+        return LaunchEnd(Failure("internal", f"{type(error).__name__}: {error}"))
 
 
 def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
@@ -187,22 +112,6 @@ def _resolve_spec(context: RunContext, allocation: Allocation) -> RunSpec:
         cores_per_card=allocation.cores_per_card,
         data=None if data is None else str(Path(data).resolve()),
     )
-
-
-def _list_logs(run_dir: Path, allocation: Allocation) -> List[Tuple[int, Path]]:
-    """Rank and log of every rank, whether it has a process of its own or not."""
-    return [
-        (place.rank, run_dir / "logs" / f"train_{place.device_index}.log")
-        for place in allocation.placements
-    ]
-
-
-def _note_up(context: RunContext, live: LiveRun, leaders: Sequence[int], up: bool) -> None:
-    """Notes the life of processes for every rank that they stand for."""
-    n_processes = context.backend.count_processes(context.spec)
-    for leader in leaders:
-        for rank in range(leader, context.spec.n_cards, n_processes):
-            live.set_up(rank, up)
 
 
 def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
@@ -220,6 +129,15 @@ def _build_argv(context: RunContext, iterations_per_loop: int) -> List[str]:
         ]
     if spec.trainer_command:
         return list(spec.trainer_command)
+    if spec.task != PRETRAIN:
+        return build_downstream_argv(
+            spec,
+            plan_downstream(spec),
+            context.backend.name,
+            iterations_per_loop,
+            context.run_dir / "train",
+            spec.trainer_python,
+        )
     return build_trainer_argv(
         spec,
         context.backend.name,
@@ -278,6 +196,7 @@ def _build_started_result(
         "trainer_folder": str(find_trainer_folder() or ""),
         "data": dict(context.data),
         "environment": dict(context.environment),
+        "harness": identity_to_dict(find_own_identity()),
         "state_before": collect_state(Subject(output=str(context.run_dir))),
     }
     if context.cluster.hosts:
@@ -293,7 +212,7 @@ def _build_started_result(
         ranks=(),
         summary={},
         validity=(),
-        started_at=_now(),
+        started_at=render_time(),
         ended_at=None,
         failure=None,
         tool={"name": "ascend-bert", "version": bench.__version__},
@@ -308,31 +227,24 @@ def _describe_asked(spec: RunSpec) -> Dict[str, Any]:
     return asked
 
 
-def _build_final_result(
-    context: RunContext,
-    started: RunResult,
-    failure: Optional[Failure],
-    exit_codes: Mapping[int, Optional[int]],
-) -> RunResult:
+def _build_final_result(context: RunContext, started: RunResult, end: LaunchEnd) -> RunResult:
     # First the state: reading the logs loads the machine, too.
     state = collect_state(Subject(output=str(context.run_dir)))
     found = {**started.found, "state_after": state}
     telemetry, hosts = _describe_hosts(context, started)
     if hosts:
         found["hosts"] = hosts
-    measured = measure_run(
-        context.run_dir / "logs", build_launch_facts(context, started, exit_codes, telemetry)
-    )
-    ranks, telemetry = join_telemetry(context.run_dir, telemetry, measured.ranks)
-    return replace(
+    if end.hang is not None:
+        found["hang"] = dict(end.hang)
+    return build_final_result(
+        context.run_dir,
+        context.spec,
         started,
-        state="finished" if failure is None else "failed",
-        found={**found, "telemetry": telemetry},
-        ranks=ranks,
-        summary=measured.summary,
-        validity=measured.checks,
-        failure=failure,
-        ended_at=_now(),
+        found,
+        end.failure,
+        end.exit_codes,
+        telemetry,
+        render_time(),
     )
 
 
@@ -356,43 +268,3 @@ def _describe_hosts(
             folder = context.run_dir / "hosts" / str(host["index"])
             host["telemetry"] = describe_telemetry(folder, devices.get(host["index"], {}))
     return telemetry, hosts
-
-
-def build_launch_facts(
-    context: RunContext,
-    started: RunResult,
-    exit_codes: Mapping[int, Optional[int]],
-    telemetry: Mapping[str, Any],
-) -> LaunchFacts:
-    """What is known of a run besides its logs."""
-    spec, backend = context.spec, context.backend
-    ours = not (backend.simulated or spec.trainer_command)
-    has_model = find_trainer_folder() is not None and not spec.trainer_command
-    steady = spec.require_steady
-    foreign_processes, foreign_reason = get_foreign_processes(telemetry)
-    kinds = dict(context.environment.get("facts", {})).get("npu_names") or []
-    return LaunchFacts(
-        spec=spec,
-        exit_codes=exit_codes,
-        flags=_parse_flags(started.found["trainer_argv"]) if ours else {},
-        model_config=read_model_config(spec.model) if has_model else None,
-        peak=find_peak_flops(str(kinds[0]) if kinds else None, _PEAK_NAMES[spec.precision])
-        if backend.name == "ascend"
-        else None,
-        steady_required=backend.name != "cpu" if steady is None else steady,
-        loss_bands=read_loss_bands(LOSS_BANDS) if ours else (),
-        foreign_processes=foreign_processes,
-        foreign_reason=foreign_reason,
-    )
-
-
-def _parse_flags(argv: Sequence[str]) -> Dict[str, str]:
-    pairs = [word[2:].partition("=") for word in argv if word.startswith("--")]
-    # A repeated flag counts as it was given last.
-    return {name: value for name, separator, value in pairs if separator}
-
-
-def _now() -> str:
-    return (
-        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"
-    )

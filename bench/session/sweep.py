@@ -15,6 +15,7 @@ from bench.environment import Subject, collect_environment
 from bench.errors import UsageError
 from bench.launch.cluster import LocalCluster
 from bench.launch.data import prepare_data
+from bench.launch.downstream import describe_downstream, plan_downstream
 from bench.launch.launchers import Cluster, check_launcher, open_cluster
 from bench.launch.trainer import (
     check_trainer_python,
@@ -37,10 +38,12 @@ from bench.results.store import (
     create_output_directory,
     create_run_directory,
 )
+from bench.session.context import RunContext
 from bench.session.progress import Progress
-from bench.session.run import RunContext, run_once
+from bench.session.run import run_once
 from bench.session.signals import SignalCatcher
-from bench.spec import RunSpec, for_cards
+from bench.spec import RunSpec, for_cards, list_cases
+from bench.spec_downstream import PRETRAIN
 from bench.spec_session import SessionSpec
 from bench.telemetry.model import TelemetrySnapshot
 from bench.telemetry.sampler import TelemetrySampler
@@ -75,8 +78,8 @@ class Prepared:
     environment: Dict[str, Any]
 
 
-CaseKey = Tuple[str, int]
-"""Label of the build and card count."""
+CaseKey = Tuple[str, int, int]
+"""Label of the build, card count, and sequences per card and step."""
 
 
 @dataclass
@@ -97,6 +100,7 @@ class Sweep:
     quiet: bool
     run_directories: List[Path] = field(default_factory=list)
     _live: Optional[LiveRun] = None
+    _ended: List[RunSnapshot] = field(default_factory=list)
     _sampler: Optional[TelemetrySampler] = None
     _cluster: Cluster = field(default_factory=LocalCluster)
 
@@ -120,6 +124,10 @@ class Sweep:
     def get_snapshot(self) -> Optional[RunSnapshot]:
         """State of the current run, or of the last one after its end."""
         return None if self._live is None else self._live.snapshot()
+
+    def list_ended(self) -> List[RunSnapshot]:
+        """Last state of each run before the current one."""
+        return list(self._ended)
 
     def get_telemetry(self) -> Optional[TelemetrySnapshot]:
         """Last sample of the current run, or of the last one after its end."""
@@ -163,19 +171,18 @@ class Sweep:
     ) -> List[RunResult]:
         results: List[RunResult] = []
         order = self._order_launches()
-        for index, (label, n_cards) in enumerate(order):
+        for index, key in enumerate(order):
             signals.check()
-            if not self._is_needed((label, n_cards), results):
+            if not self._is_needed(key, results):
                 continue
-            build = next(build for build in self.builds if build.label == label)
-            result = self._run_cell(index, build, n_cards, prepared[label], signals, results)
+            result = self._run_cell(index, key, prepared[key[0]], signals, results)
             results.append(result)
             if result.failure is not None and result.failure.kind in _RECURRING:
                 break
         return sorted(results, key=self._place)
 
     def _order_launches(self) -> List[CaseKey]:
-        cases = [(build.label, n) for build in self.builds for n in build.spec.cards]
+        cases = [(b.label, n, size) for b in self.builds for n, size in list_cases(b.spec)]
         if self.plan.until_precision is None and self.repeats == 1:
             return cases
         if self.plan.until_precision is None:
@@ -186,7 +193,7 @@ class Sweep:
         """Whether a case wants one more launch, for a session that runs until it is precise."""
         if self.plan.until_precision is None:
             return True
-        mine = [result for result in results if (result.build, result.n_cards) == key]
+        mine = [result for result in results if _get_key(result) == key]
         series = [build_series(result.ranks) for result in mine if result.valid]
         decision = decide_next_launch(
             [one for one in series if one is not None],
@@ -194,40 +201,42 @@ class Sweep:
             maximum=self.plan.maximum_launches,
         )
         if len(mine) >= MINIMUM_LAUNCHES:
-            self.note(f"{_name_case(key)}: {decision.reason}")
+            self.note(f"{self._name_case(key)}: {decision.reason}")
         return decision.needed and len(mine) < self.plan.maximum_launches
 
     def _place(self, result: RunResult) -> Tuple[int, int, int]:
-        """Where a run stands in a report: by build, then card count as asked, then repeat."""
+        """Where a run stands in a report: by build, then case as asked, then repeat."""
         labels = [build.label for build in self.builds]
-        cards = list(self.builds[labels.index(result.build)].spec.cards)
+        cases = list_cases(self.builds[labels.index(result.build)].spec)
         return (
             labels.index(result.build),
-            cards.index(result.n_cards),
+            cases.index((result.n_cards, int(result.asked["batch_size"]))),
             int(result.session.get("repeat", 1)),
         )
 
     def _run_cell(
         self,
         index: int,
-        build: Build,
-        n_cards: int,
+        key: CaseKey,
         prepared: Prepared,
         signals: SignalCatcher,
         results: Sequence[RunResult],
     ) -> RunResult:
-        key = (build.label, n_cards)
-        repeat = 1 + sum(1 for result in results if (result.build, result.n_cards) == key)
-        spec = for_cards(build.spec, n_cards)
+        build = next(build for build in self.builds if build.label == key[0])
+        n_cards = key[1]
+        repeat = 1 + sum(1 for result in results if _get_key(result) == key)
+        spec = for_cards(build.spec, n_cards, key[2] if build.spec.batch_sizes else None)
         if build.backend.simulated:
             # Launches of real cards differ by themselves; simulated ones are told to.
             launch = repeat + (_LAUNCHES_OF_A if build.label == "B" else 0)
             spec = replace(spec, simulated=replace(spec.simulated, launch=launch))
         name = build.backend.name + (f"-{build.label}" if build.label else "")
+        if build.spec.batch_sizes:
+            name += f"-b{spec.batch_size}"
         run_id = build_run_id(self.session_id, spec.model, name, n_cards, repeat)
         run_dir = create_run_directory(self.runs_directory, run_id)
         self.run_directories.append(run_dir)
-        launches = [(result.build, result.n_cards) for result in results] + [key]
+        launches = [*map(_get_key, results), key]
         session = {
             "id": self.session_id,
             "index": index,
@@ -238,9 +247,9 @@ class Sweep:
             "until_precision": self.plan.until_precision,
             "order_seed": self.plan.order_seed,
             # What was launched until then: with --until-precision no more is known.
-            "order": [_name_case(one) for one in launches]
+            "order": [self._name_case(one) for one in launches]
             if self.plan.until_precision is not None
-            else [_name_case(one) for one in self._order_launches()],
+            else [self._name_case(one) for one in self._order_launches()],
         }
         context = RunContext(
             spec=spec,
@@ -262,22 +271,34 @@ class Sweep:
         return run_once(context)
 
     def _caption(self, key: CaseKey, repeat: int) -> str:
-        label, n_cards = key
+        label, n_cards, batch_size = key
         text = f"{label}, {n_cards} card(s)" if label else f"{n_cards} card(s)"
+        if self._has_sizes:
+            text += f", batch {batch_size}"
         if self.plan.until_precision is not None:
             return f"{text}, launch {repeat}"
         return text if self.repeats == 1 else f"{text}, launch {repeat} of {self.repeats}"
 
+    @property
+    def _has_sizes(self) -> bool:
+        return any(build.spec.batch_sizes for build in self.builds)
+
+    def _name_case(self, key: CaseKey) -> str:
+        label, n_cards, batch_size = key
+        size = f"-b{batch_size}" if self._has_sizes else ""
+        return f"{label}{'-' if label else ''}{n_cards}p{size}"
+
     def _set_live(self, live: LiveRun) -> None:
+        if self._live is not None:
+            self._ended.append(self._live.snapshot())
         self._live = live
 
     def _set_telemetry(self, sampler: TelemetrySampler) -> None:
         self._sampler = sampler
 
 
-def _name_case(key: CaseKey) -> str:
-    label, n_cards = key
-    return f"{label}{'-' if label else ''}{n_cards}p"
+def _get_key(result: RunResult) -> CaseKey:
+    return (result.build, result.n_cards, int(result.asked["batch_size"]))
 
 
 def _prepare(build: Build, note: Callable[[str], None], signals: SignalCatcher) -> Dict[str, str]:
@@ -287,10 +308,12 @@ def _prepare(build: Build, note: Callable[[str], None], signals: SignalCatcher) 
     if spec.trainer_command:
         if spec.data is None:
             return {"kind": "trainer's own"}
-        return prepare_data(spec, spec.trainer_python, note)
+        return prepare_data(spec, spec.trainer_python, note, signals.check)
     check_trainer_python(spec.trainer_python or sys.executable)
     signals.check()
-    return prepare_data(spec, spec.trainer_python, note)
+    if spec.task != PRETRAIN:
+        return describe_downstream(plan_downstream(spec))
+    return prepare_data(spec, spec.trainer_python, note, signals.check)
 
 
 def _build_subject(build: Build, data: Dict[str, str], output: Path) -> Subject:
@@ -342,6 +365,8 @@ def _open_build(label: str, spec: RunSpec) -> Build:
         read_model_config(spec.model)
     if spec.data is not None and not backend.simulated:
         prepare_data(spec, spec.trainer_python, lambda text: None)
+    if spec.task != PRETRAIN and not spec.trainer_command:
+        plan_downstream(spec)
     check_launcher(spec, os.environ)
     if spec.launcher == "local":
         backend.allocate(for_cards(spec, max(spec.cards)), spec.cards)
