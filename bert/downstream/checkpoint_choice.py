@@ -37,6 +37,8 @@ def list_checkpoints(directory: str) -> List[str]:
 def choose_checkpoint(directory: str, init_checkpoint: Optional[str]) -> str:
     """Returns the best checkpoint known, else the newest of the directory, else the given one.
 
+    A directory given as `init_checkpoint` means its best one, or its newest if none is known.
+
     Raises:
         DataError: there is none at all.
     """
@@ -51,7 +53,8 @@ def choose_checkpoint(directory: str, init_checkpoint: Optional[str]) -> str:
             f"{directory} holds no checkpoint; train first, or name one by --init_checkpoint"
         )
     if os.path.isdir(init_checkpoint):
-        return tf.train.latest_checkpoint(init_checkpoint) or init_checkpoint
+        newest = tf.train.latest_checkpoint(init_checkpoint)
+        return read_best(init_checkpoint) or newest or init_checkpoint
     return init_checkpoint
 
 

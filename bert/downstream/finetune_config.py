@@ -40,7 +40,7 @@ class FineTuneConfig:
         warmup_ratio: share of the steps.
         n_steps_per_loop, save_steps: as asked for; None if they follow from the steps.
         eval_batch_size, predict_batch_size: sequences per step.
-        n_warmup_batches, n_rounds: how latency is measured.
+        n_warmup_batches, n_rounds, n_batches: how latency is measured.
         options: flags that only the task knows.
     """
 
@@ -65,6 +65,7 @@ class FineTuneConfig:
     predict_batch_size: int
     n_warmup_batches: int
     n_rounds: int
+    n_batches: int
     options: Mapping[str, Any]
 
 
@@ -113,6 +114,7 @@ def build_finetune_config(
         predict_batch_size=flags["predict_batch_size"],
         n_warmup_batches=flags["predict_warmup_batches"],
         n_rounds=flags["predict_rounds"],
+        n_batches=flags["predict_batches"],
         options=dict(flags),
     )
     if kind == READING and "dev" not in config.files and "test" in config.files:
@@ -152,9 +154,6 @@ def resolve_steps(config: FineTuneConfig, n_rows: int, rank_size: int) -> FineTu
         config: with placeholders.
         n_rows: sequences of one epoch, of all ranks.
         rank_size: number of ranks.
-
-    Raises:
-        UsageError: the steps are no multiple of the steps per loop that were asked for.
     """
     n_per_step = config.train.input.n_sequences_per_step * rank_size
     n_steps_per_epoch = max(1, math.ceil(n_rows / n_per_step))
@@ -189,10 +188,6 @@ def _resolve_loop(config: FineTuneConfig, n_epoch_steps: int) -> Tuple[int, int]
         n_per_loop = config.n_steps_per_loop
         if n_per_loop is None:
             n_per_loop = math.gcd(n_steps, _STEPS_PER_LOOP)
-        if n_steps % n_per_loop:
-            raise UsageError(
-                f"--max_steps={n_steps} is not a multiple of --iterations_per_loop={n_per_loop}"
-            )
         return n_steps, n_per_loop
     n_per_loop = config.n_steps_per_loop or min(_STEPS_PER_LOOP, n_epoch_steps)
     if config.train.backend == "ascend":
@@ -217,10 +212,15 @@ def _check_flags(kind: str, flags: Mapping[str, Any]) -> None:
             raise UsageError(f"--{name} is missing; --help tells what it is")
     for name in (
         *("predict_batch_size", "predict_rounds", "max_steps", "save_checkpoints_steps"),
-        *("n_best_size", "max_answer_length"),
+        *("predict_batches", "n_best_size", "max_answer_length"),
     ):
         if flags.get(name) is not None and flags[name] < 1:
             raise UsageError(f"--{name}={flags[name]} must be at least 1")
+    n_steps, n_per_loop = flags["max_steps"], flags["iterations_per_loop"]
+    if n_steps and n_per_loop and n_steps % n_per_loop:
+        raise UsageError(
+            f"--max_steps={n_steps} is not a multiple of --iterations_per_loop={n_per_loop}"
+        )
     if flags["predict_warmup_batches"] < 0:
         raise UsageError("--predict_warmup_batches must not be below 0")
     if not flags["num_train_epochs"] > 0 or math.isinf(flags["num_train_epochs"]):

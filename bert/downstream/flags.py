@@ -63,6 +63,7 @@ _COMMON: Tuple[FlagSpec, ...] = (
     FlagSpec("predict_batch_size", int, 8, "sequences per step of prediction"),
     FlagSpec("predict_warmup_batches", int, 1, "batches computed first, whose times count nowhere"),
     FlagSpec("predict_rounds", int, 1, "times that the data are predicted, to measure latency"),
+    FlagSpec("predict_batches", int, 1, "batches predicted at least, in as many whole rounds"),
     FlagSpec(
         "save_checkpoints_steps", int, None, "steps between checkpoints; default: one per epoch"
     ),

@@ -238,6 +238,7 @@ def predict(loop: Loop, examples: Sequence[Any]) -> None:
     tf.logging.info("  Checkpoint = %s", checkpoint)
     encoded = loop.task.encode(examples)
     path = _write_encoded(loop, encoded, "predict")
+    n_per_round = -(-len(encoded.rows) // config.predict_batch_size)
     measured = _run_model(
         loop,
         checkpoint,
@@ -245,7 +246,7 @@ def predict(loop: Loop, examples: Sequence[Any]) -> None:
         len(encoded.rows),
         config.predict_batch_size,
         config.n_warmup_batches,
-        config.n_rounds,
+        max(config.n_rounds, -(-config.n_batches // n_per_round)),
     )
     for line in render_time_lines(measured.seconds, measured.n_examples, config.predict_batch_size):
         tf.logging.info("%s", line)
