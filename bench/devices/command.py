@@ -107,20 +107,23 @@ def _read_output(
         for stream, text in zip((process.stdout, process.stderr), texts):
             assert stream is not None
             selector.register(stream.fileno(), selectors.EVENT_READ, text)
+        has_ended = False
         while selector.get_map():
             wait = min(_POLL_SECONDS, deadline - time.monotonic())
             if wait <= 0.0 or (cancel is not None and cancel.is_set()):
                 return texts, False
-            ready = selector.select(wait)
+            ready = selector.select(0.0 if has_ended else wait)
             for key, _ in ready:
                 chunk = os.read(key.fd, 1 << 16)
                 if not chunk:
                     selector.unregister(key.fd)
                 elif len(key.data) < MAX_OUTPUT_BYTES:
                     key.data.extend(chunk)
-            if not ready and _has_ended(process):
+            if not ready and has_ended:
                 # A child that it left behind may hold the streams open for ever.
                 break
+            # What it wrote last before its end is read in another turn.
+            has_ended = not ready and _has_ended(process)
     return texts, True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Dict, List, Sequence
 
 from bench.devices import npu_smi, npu_smi_fields
@@ -112,7 +113,13 @@ def _read_details(
         for query in _QUERIES:
             answer = patient.run([tool, "info", "-t", query, "-i", str(card)])
             for details in npu_smi_fields.parse_details(answer.output).values():
+                worst = max(
+                    found.hbm_ecc_double_bit_errors or 0, details.hbm_ecc_double_bit_errors or 0
+                )
                 found = npu_smi_fields.merge_details(found, details)
+                if found.hbm_ecc_double_bit_errors is not None:
+                    # Of a card with two chips the worse one counts.
+                    found = replace(found, hbm_ecc_double_bit_errors=worst)
         return found
 
     with ThreadPoolExecutor(max_workers=max(1, len(cards))) as pool:

@@ -184,6 +184,16 @@ def test_what_the_tools_tell(host, python, changes, name, status, figure):
     assert (row.status, row.figure) == (status, figure)
 
 
+def test_of_two_chips_the_worse_one_counts(host, python):
+    text = "".join(
+        f"HBM Double Bit Error Count : {count}\nChip ID : {chip}\n"
+        for chip, count in enumerate((2, 0))
+    )
+    host.answer("npu-smi info -t ecc -i 1", "NPU ID : 1\n" + text)
+    row = check(host, python, "memory errors")
+    assert row.figure == "errors that could not be corrected on card 1"
+
+
 def test_a_port_that_is_down_stops_a_run_of_several_hosts(host, python):
     host.change(1, link="DOWN")
     hosts = {f"10.0.0.{n}": {card: f"1.1.{n}.{card + 1}" for card in range(8)} for n in (1, 2)}

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.devices import command
 from bench.devices.command import CommandAnswer, run_command
 from bench.errors import DataError, OutputError
 from bench.spec import RunSpec, for_cards
@@ -89,6 +90,23 @@ def test_a_command_that_leaves_a_child_with_its_streams_does_not_hold_us():
     answer = run_command(["sh", "-c", "sleep 60 & echo here"], 10.0)
     assert (answer.output, answer.reason) == ("here\n", None)
     assert answer.seconds < 5.0
+
+
+def test_words_between_two_looks_at_a_command_are_not_lost(monkeypatch):
+    """The command speaks and ends after its streams were found silent."""
+    real = command._has_ended
+    calls = []
+
+    def has_ended(process):
+        if not calls:
+            time.sleep(0.5)
+        calls.append(process)
+        return real(process)
+
+    monkeypatch.setattr("bench.devices.command._has_ended", has_ended)
+    answer = run_command(["sh", "-c", "sleep 0.2; echo last words"], 10.0)
+    assert (answer.output, answer.reason) == ("last words\n", None)
+    assert calls
 
 
 @pytest.mark.parametrize(
