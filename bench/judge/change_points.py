@@ -178,8 +178,8 @@ def _score_step(
         base, recent = known[n_base], stretch[n_base:]
         scale, rho = base.scale, base.rho
         middle = _centre(recent, scale)
-        own = _pull_in(recent, scale, np.median(recent)).std(ddof=1)
-        error = max(scale, float(own)) * math.sqrt(
+        own = float(_pull_in(recent, scale, np.median(recent)).std(ddof=1))
+        error = max(scale, own) * math.sqrt(
             _mean_variance(width, rho) + _mean_variance(n_base, rho)
         )
         gap = middle - base.centre
