@@ -157,6 +157,23 @@ RESULT_METRICS: Tuple[Metric, ...] = (
         "sequences/s over the mean power of all cards in the measured window.",
     ),
     Metric(
+        "final_metric",
+        "metric",
+        "1",
+        HIGHER,
+        "Headline metric of the task at the best checkpoint, on all held-out examples.",
+        gated=True,
+    ),
+    Metric(
+        "time_to_target_seconds",
+        "to target [s]",
+        "s",
+        LOWER,
+        "From the first line of the log to the first scored checkpoint that reaches the target, "
+        "the scoring itself not counted.",
+        digits=3,
+    ),
+    Metric(
         "final_mlm_loss",
         "MLM loss",
         "nat",

@@ -48,6 +48,8 @@ def parse_value(source: str, key: str, raw: Any, declared: Mapping[str, Any]) ->
         if declared["default"] is None:
             return None
         raise UsageError(f"{source}: {key} needs a value")
+    if raw in ([], ()) and declared["default"] == ():
+        return ()
     value: Any = _PARSERS[declared["kind"]](source, key, raw)
     numbers: Iterable[Any] = value if declared["kind"] == "ints" else (value,)
     for number in numbers:

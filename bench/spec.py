@@ -11,12 +11,13 @@ import dataclasses
 import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import yaml
 
 from bench.errors import UsageError
 from bench.settings import parse_value, setting
+from bench.spec_downstream import PREDICT, PRETRAIN, TASKS, DownstreamSpec
 from bench.spec_hosts import LAUNCHERS, HostsSpec
 from bench.spec_limits import LimitsSpec
 from bench.spec_session import SessionSpec
@@ -38,7 +39,9 @@ class RunSpec:
         "auto", "str", "device backend", choices=("auto", "ascend", "cpu", "simulated")
     )
     launcher: str = setting("local", "str", "what starts the ranks", choices=LAUNCHERS)
-    task: str = setting("pretrain", "str", "what is trained", choices=("pretrain",))
+    task: str = setting(
+        PRETRAIN, "str", "what is trained; predict times a trained model", choices=TASKS
+    )
     model: str = setting("bert-tiny", "str", "preset name or path of a BERT config JSON")
     batch_size: int = setting(16, "int", "sequences per card and step", minimum=1, maximum=10**6)
     total_batch_size: Optional[int] = setting(
@@ -91,6 +94,10 @@ class RunSpec:
     )
     hosts: HostsSpec = field(default=HostsSpec(), metadata={"kind": "group"})
     limits: LimitsSpec = field(default=LimitsSpec(), metadata={"kind": "group"})
+    batch_sizes: Tuple[int, ...] = setting(
+        (), "ints", "several batch sizes, each a case of its own", minimum=1, maximum=10**6
+    )
+    downstream: DownstreamSpec = field(default=DownstreamSpec(), metadata={"kind": "group"})
     session: SessionSpec = field(default=SessionSpec(), metadata={"kind": "group"})
     simulated: SimulatedSpec = field(default=SimulatedSpec(), metadata={"kind": "group"})
 
@@ -155,20 +162,35 @@ def build_spec(layers: Iterable[Layer]) -> RunSpec:
     return spec
 
 
-def for_cards(spec: RunSpec, n_cards: int) -> RunSpec:
+def list_cases(spec: RunSpec) -> List[Tuple[int, int]]:
+    """(cards, sequences per card and step) of every case of a sweep."""
+    sizes = spec.batch_sizes or (None,)
+    return [
+        (n_cards, for_cards(spec, n_cards, size).batch_size)
+        for n_cards in spec.cards
+        for size in sizes
+    ]
+
+
+def for_cards(spec: RunSpec, n_cards: int, batch_size: Optional[int] = None) -> RunSpec:
     """The spec of one run of a sweep.
+
+    Args:
+        spec: of the sweep.
+        n_cards: card count of the run.
+        batch_size: sequences per card and step; that of the sweep if None.
 
     Raises:
         UsageError: the total batch does not divide by the cards.
     """
-    batch_size = spec.batch_size
+    batch_size = spec.batch_size if batch_size is None else batch_size
     if spec.total_batch_size is not None:
         batch_size, rest = divmod(spec.total_batch_size, n_cards)
         if rest or not batch_size:
             raise UsageError(
                 f"total_batch_size ({spec.total_batch_size}) does not divide by {n_cards} cards"
             )
-    return dataclasses.replace(spec, cards=(n_cards,), batch_size=batch_size)
+    return dataclasses.replace(spec, cards=(n_cards,), batch_size=batch_size, batch_sizes=())
 
 
 def spec_to_dict(spec: RunSpec) -> Dict[str, Any]:
@@ -259,8 +281,15 @@ def _unknown_key_message(source: str, key: str, settings: Mapping[str, Any]) -> 
 def _check_together(spec: RunSpec) -> None:
     if len(set(spec.cards)) != len(spec.cards):
         raise UsageError("--cards names a count twice: {}".format(",".join(map(str, spec.cards))))
-    for n_cards in spec.cards:
-        for_cards(spec, n_cards)
+    if len(set(spec.batch_sizes)) != len(spec.batch_sizes):
+        raise UsageError("batch_sizes names a size twice")
+    if spec.batch_sizes and spec.total_batch_size is not None:
+        raise UsageError("batch_sizes and total_batch_size exclude each other")
+    if spec.task == PREDICT and spec.cards != (1,):
+        raise UsageError("task predict runs on one card: rank 0 alone predicts; drop --cards")
+    if spec.task != PRETRAIN and spec.data is not None:
+        raise UsageError("data is for pre-training; name downstream.data_dir for other tasks")
+    list_cases(spec)
     if spec.iterations_per_loop and spec.steps % spec.iterations_per_loop:
         raise UsageError(
             f"steps ({spec.steps}) must be a multiple of iterations_per_loop "

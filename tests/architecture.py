@@ -21,7 +21,7 @@ BENCH_TIERS = (
     ("errors",),
     ("catalogue",),
     ("series",),
-    ("settings", "spec_session", "spec_simulated", "spec_hosts", "spec_limits", "spec"),
+    ("settings", "spec_downstream", "spec_session", "spec_simulated", "spec_hosts", "spec_limits", "spec"),
     ("environment", "devices", "logs", "measure", "launch", "ranktable", "telemetry", "containers"),
     ("results",),
     ("judge",),

@@ -25,6 +25,7 @@ PRESETS = Path(__file__).resolve().parent.parent / "specs"
 _FLAGS: Tuple[Tuple[str, str, str], ...] = (
     ("--cards", "cards", "N[,N…]"),
     ("--backend", "backend", "NAME"),
+    ("--task", "task", "NAME"),
     ("--launcher", "launcher", "NAME"),
     ("--model", "model", "NAME|FILE"),
     ("--batch-size", "batch_size", "N"),
@@ -139,6 +140,8 @@ def _list_layers(arguments: argparse.Namespace) -> Iterator[Layer]:
         if value is not None:
             if value == "":
                 raise UsageError(f"{flag} needs a value")
+            if key == "batch_size" and "," in value:
+                key = "batch_sizes"
             said[key] = value
     yield "command line", said
     yield "--set", dict(parse_assignment(text) for text in arguments.assignments)

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per card and step")
     parser.add_argument("--seq-length", type=int, metavar="N", help="tokens per sequence")
     parser.add_argument("--cards", type=int, metavar="N", help="cards of the run")
+    parser.add_argument(
+        "--target", type=float, metavar="VALUE", help="headline metric whose reaching is timed"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="form of the output")
 
 
@@ -56,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     groups = group_launches([Path(log) for log in arguments.logs])
-    launches = [(name, measure_logs(paths, told)) for name, paths in groups]
+    launches = [(name, measure_logs(paths, told, arguments.target)) for name, paths in groups]
     if len(launches) == 1:
         measured = launches[0][1]
         if arguments.format == "json":

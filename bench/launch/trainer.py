@@ -135,13 +135,13 @@ def build_trainer_argv(
         "do_train": "true",
         "do_eval": "false",
     }
-    flags.update(_PRECISION_FLAGS[spec.precision])
+    flags.update(PRECISION_FLAGS[spec.precision])
     words = [f"--{name}={value}" for name, value in flags.items()]
     module = TRAINER_PACKAGE + ".pretrain"
     return [python or sys.executable, "-m", module, *words, *spec.trainer_options]
 
 
-_PRECISION_FLAGS: Dict[str, Dict[str, str]] = {
+PRECISION_FLAGS: Dict[str, Dict[str, str]] = {
     "fp32": {"manual_fp16": "false", "use_fp16_cls": "false"},
     "fp16": {"manual_fp16": "true", "use_fp16_cls": "true"},
     "allow_mix_precision": {

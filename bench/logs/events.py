@@ -161,6 +161,30 @@ class InferenceSummary(Event):
 
 
 @dataclass(frozen=True)
+class PredictedBatch(Event):
+    """Time of one batch of a prediction.
+
+    Attributes:
+        batch: number, from 1.
+        examples: sequences in it, without those that fill it up.
+        batch_seconds: time of the call, data included.
+    """
+
+    batch: int
+    examples: int
+    batch_seconds: float
+
+
+@dataclass(frozen=True)
+class BestCheckpoint(Event):
+    """Which of the scored checkpoints is the best one, and by which metric."""
+
+    path: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
 class FlagValue(Event):
     """A flag of the trainer and its value, printed at start."""
 

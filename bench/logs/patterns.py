@@ -225,6 +225,26 @@ SHAPES = (
         lambda m: (float(m.group(1)),),
     ),
     Shape(
+        "predicted_batches",
+        b"predict: batch = ",
+        re.compile(
+            rb"predict: batch = ("
+            + INTEGER
+            + rb"), examples = ("
+            + INTEGER
+            + rb"), seconds = ("
+            + NUMBER
+            + rb")"
+        ),
+        lambda m: (int(m.group(1)), int(m.group(2)), float(m.group(3))),
+    ),
+    Shape(
+        "best_checkpoints",
+        b"best checkpoint: ",
+        re.compile(rb"best checkpoint: (\S{1,4096}), (\w{1,100}) = (" + NUMBER + rb")"),
+        lambda m: (decode_text(m.group(1)), decode_text(m.group(2)), float(m.group(3))),
+    ),
+    Shape(
         "flags",
         b"name: ",
         re.compile(rb"(?:TF flags:)?name: (\w{1,100})\s{1,200}(.*)", re.DOTALL),
@@ -291,7 +311,7 @@ LOSS_SCALE_VALUE = re.compile(rb" ?\[([-+]?\d{1,40}\.\d{0,40}(?:[eE][-+]?\d{1,4}
 # Kinds that end in a number: where the file ends right behind them, the number may be cut short.
 OPEN_ENDED = frozenset(
     "step_rates losses loss_scales adapter_steps trainer_prints final_losses eval_results "
-    "inference_summaries rank_lines".split()
+    "inference_summaries predicted_batches best_checkpoints rank_lines".split()
 )
 NON_FINITE = re.compile(rb"[ \[:][-+]?(?:nan|inf)")
 
@@ -318,6 +338,8 @@ HINTS = (
     b"heckpoints for",
     b"valuation ",
     b"sentences/sec",
+    b"predict: b",
+    b"best ch",
     b"name: ",
     b"RANK_SIZE",
     b"model_fn.",

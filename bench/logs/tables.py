@@ -102,6 +102,16 @@ KINDS = {
         ),
         Kind("eval_results", events.EvalResult, (("global_step", "i8"), ("text", "text"))),
         Kind("inference_summaries", events.InferenceSummary, _list_floats("sentences_per_second")),
+        Kind(
+            "predicted_batches",
+            events.PredictedBatch,
+            (("batch", "i8"), ("examples", "i8"), *_list_floats("batch_seconds")),
+        ),
+        Kind(
+            "best_checkpoints",
+            events.BestCheckpoint,
+            (("path", "text"), ("metric", "text"), *_list_floats("value")),
+        ),
         Kind("flags", events.FlagValue, (("name", "text"), ("value", "text"))),
         Kind("rank_lines", events.RankLine, (("rank_size", "i4"), ("rank_id", "i4"))),
         Kind("phases", events.Phase, (("name", "text"),)),

@@ -18,6 +18,7 @@ WARM_UP = "warm-up"
 CHECKPOINT = "checkpoint"
 EVALUATION = "evaluation"
 OVERFLOW = "overflow-skipped"
+TAIL = "tail"
 
 _AGREEMENT_RATIO = 0.02
 _AGREEMENT_SECONDS = 0.0015
@@ -65,6 +66,23 @@ class LossRecord:
 
 
 @dataclass(frozen=True)
+class BatchRecord:
+    """A line that tells the time of one batch of a prediction.
+
+    Attributes:
+        batch: number, from 1.
+        examples: sequences in it, without those that fill it up.
+        seconds: its time.
+        wall_seconds: when it was printed, see :class:`Interval`.
+    """
+
+    batch: int
+    examples: int
+    seconds: float
+    wall_seconds: Optional[float] = None
+
+
+@dataclass(frozen=True)
 class RankTrack:
     """What one rank's log says, in the order of its lines.
 
@@ -73,6 +91,7 @@ class RankTrack:
         rank: its global id where the log says so.
         saw_start: the log holds the start of the process, so its first interval is known to be
             the first of the run.
+        batches: of a prediction; they are what is measured where nothing else is timed.
         checkpoint_lines: lines that tell of a checkpoint.
         evaluation_lines: lines that tell of an evaluation.
         overflow_lines: lines that tell of an update skipped for overflow.
@@ -83,6 +102,7 @@ class RankTrack:
     rank: Optional[int] = None
     rates: Sequence[RateRecord] = ()
     losses: Sequence[LossRecord] = ()
+    batches: Sequence[BatchRecord] = ()
     checkpoint_lines: Sequence[int] = ()
     evaluation_lines: Sequence[int] = ()
     overflow_lines: Sequence[int] = ()
@@ -91,6 +111,11 @@ class RankTrack:
     saw_start: bool = False
     problem_count: int = 0
     problem_texts: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether batches of a prediction are what its log times."""
+        return bool(self.batches) and not self.rates
 
 
 @dataclass(frozen=True)
@@ -123,6 +148,8 @@ def build_intervals(track: RankTrack) -> List[Interval]:
     updates were skipped, an evaluation ran or a checkpoint was saved is labelled so. All others are
     steady here; :mod:`bench.measure.windows` looks closer.
     """
+    if track.predicts:
+        return _build_batches(track.batches)
     steps_before = _steps_of_losses(track.losses)
     stalled = _find_stalled(track.losses)
     common = _most_common([steps for steps in steps_before if steps])
@@ -160,6 +187,23 @@ def build_intervals(track: RankTrack) -> List[Interval]:
         intervals.append(Interval(step, steps, seconds, value, reason, wall))
         previous_line = line
     return intervals
+
+
+def _build_batches(batches: Sequence[BatchRecord]) -> List[Interval]:
+    """One interval per batch; a batch that is not full is the tail of its round."""
+    full = max(record.examples for record in batches)
+    return [
+        Interval(
+            record.batch,
+            1,
+            record.seconds,
+            1.0 / record.seconds,
+            STEADY if record.examples == full else TAIL,
+            record.wall_seconds,
+        )
+        for record in batches
+        if record.seconds > 0.0
+    ]
 
 
 def _find_tag(track: RankTrack, after: int, until: int) -> str:

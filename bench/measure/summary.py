@@ -9,6 +9,7 @@ from bench.catalogue import METRICS
 from bench.measure.bootstrap import LEVEL, WITHIN, build_launch_series, estimate_rate
 from bench.measure.estimate import estimate_final_losses
 from bench.measure.figures import Measurement
+from bench.measure.fine_tuning import Scores, estimate_scores
 from bench.measure.flops import PeakFlops, count_model_flops
 from bench.measure.intervals import RankTrack
 from bench.measure.overheads import (
@@ -56,6 +57,8 @@ def summarise_launch(
     sizes: Sizes,
     model_config: Optional[Mapping[str, Any]] = None,
     peak: Optional[PeakFlops] = None,
+    scores: Optional[Scores] = None,
+    target: Optional[float] = None,
 ) -> Dict[str, Measurement]:
     """All figures of a launch that its log can give.
 
@@ -65,6 +68,8 @@ def summarise_launch(
         sizes: batch, sequence length, cards.
         model_config: the BERT configuration, None if not known.
         peak: of one card, None if not asked for.
+        scores: of fine-tuning, None without any.
+        target: of the headline metric, None for none.
 
     Returns:
         Metric key → measurement, in the order of the catalogue.
@@ -73,6 +78,7 @@ def summarise_launch(
     found.update(_estimate_step_times(windows))
     found.update(_estimate_rest(windows, tracks))
     found.update(estimate_final_losses([track.losses for track in tracks]))
+    found.update(estimate_scores(scores, tracks, target))
     return {key: found[key] for key in METRICS if key in found}
 
 

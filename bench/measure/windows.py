@@ -18,6 +18,7 @@ from bench.measure.intervals import (
     EVALUATION,
     OVERFLOW,
     STEADY,
+    TAIL,
     WARM_UP,
     Interval,
 )
@@ -26,7 +27,6 @@ from bench.measure.steady import MINIMUM_INTERVALS, SteadyState, detect_steady_s
 
 COMPILE = "graph compile"
 OUTLIER = "outlier"
-TAIL = "tail"
 UNSETTLED = "not steady"
 
 REASONS = (COMPILE, WARM_UP, STEADY, CHECKPOINT, EVALUATION, OVERFLOW, OUTLIER, TAIL, UNSETTLED)

@@ -19,8 +19,9 @@ from bench.measure.loss_band import LossBand, check_loss_band, describe_case
 from bench.measure.summary import Sizes, summarise_launch
 from bench.measure.windows import Windows, classify_intervals
 from bench.results.model import RankRecord
-from bench.results.tracks import build_track, find_sizes, read_flags, read_model_of
+from bench.results.tracks import build_track, find_sizes, read_flags, read_model_of, read_scores
 from bench.spec import RunSpec
+from bench.spec_downstream import PREDICT, PRETRAIN
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def measure_run(logs_dir: Path, facts: LaunchFacts) -> RunMeasured:
     ranks = read_logs(sorted(logs_dir.glob("train_*.log"))).ranks
     tracks = [build_track(rank) for rank in ranks]
     told, windows = _classify(tracks)
-    sizes = Sizes(spec.batch_size, spec.seq_length, spec.n_cards, spec.max_predictions)
+    n_predictions = spec.max_predictions if spec.task == PRETRAIN else 0
+    sizes = Sizes(spec.batch_size, spec.seq_length, spec.n_cards, n_predictions)
     losses = [track.losses for track in tracks]
     flags = [read_flags(rank.report) for rank in ranks]
     case = describe_case(asdict(spec), spec.n_cards)
@@ -109,7 +111,9 @@ def measure_run(logs_dir: Path, facts: LaunchFacts) -> RunMeasured:
         validity.check_ranks_seen(
             [track.label for track in tracks if track.losses or track.rates], spec.n_cards
         ),
-        validity.check_steps_reached([_last_step(track) for track in tracks], spec.steps),
+        validity.check_batches_timed([_last_step(track) for track in tracks], spec.steps)
+        if spec.task == PREDICT
+        else validity.check_steps_reached([_last_step(track) for track in tracks], spec.steps),
         validity.check_group_size(
             [one.get("collective_group_size") for one in flags], spec.n_cards
         ),
@@ -130,7 +134,15 @@ def measure_run(logs_dir: Path, facts: LaunchFacts) -> RunMeasured:
                 zip(ranks, tracks, told, windows.ranks)
             )
         ),
-        summary=summarise_launch(windows, tracks, sizes, facts.model_config, facts.peak),
+        summary=summarise_launch(
+            windows,
+            tracks,
+            sizes,
+            facts.model_config,
+            facts.peak,
+            read_scores([rank.report for rank in ranks]),
+            spec.downstream.target,
+        ),
         checks=checks,
     )
 
@@ -141,12 +153,15 @@ def _classify(tracks: Sequence[RankTrack]) -> Tuple[List[List[str]], Windows]:
     return [[item.reason for item in items] for items in intervals], classify_intervals(intervals)
 
 
-def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
+def measure_logs(
+    paths: Sequence[Path], told: Sizes, target: Optional[float] = None
+) -> LogsMeasured:
     """Measures logs of which nothing else is known.
 
     Args:
         paths: log files, or folders, whose ``*.log`` files are meant.
         told: what the user knows; the rest is looked for in the logs.
+        target: of the headline metric of fine-tuning, None for none.
 
     Raises:
         DataError: a log cannot be opened, or none tells of training.
@@ -172,7 +187,9 @@ def measure_logs(paths: Sequence[Path], told: Sizes) -> LogsMeasured:
                 zip(ranks, tracks, tags, windows.ranks)
             )
         ),
-        summary=summarise_launch(windows, tracks, sizes, read_model_of(reports)),
+        summary=summarise_launch(
+            windows, tracks, sizes, read_model_of(reports), None, read_scores(reports), target
+        ),
         checks=(
             validity.check_steps_reached([_last_step(track) for track in tracks], None),
             validity.check_losses_finite(losses),
@@ -226,6 +243,8 @@ def build_record(
 
 
 def _last_step(track: RankTrack) -> Optional[int]:
+    if track.predicts:
+        return max(record.batch for record in track.batches)
     return track.losses[-1].step if track.losses else None
 
 

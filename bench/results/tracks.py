@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -14,7 +15,8 @@ from bench.logs import patterns
 from bench.logs.clock import compute_wall_seconds
 from bench.logs.ranks import RankLog
 from bench.logs.report import LogReport
-from bench.measure.intervals import LossRecord, RankTrack, RateRecord
+from bench.measure.fine_tuning import Scores
+from bench.measure.intervals import BatchRecord, LossRecord, RankTrack, RateRecord
 from bench.measure.summary import Sizes
 
 SEED_BATCH_SIZE = 128
@@ -48,6 +50,7 @@ def build_track(rank: RankLog) -> RankTrack:
     rates = _drop_doubtful(rank.rows("step_rates"))
     scales = rank.rows("loss_scales")
     prints = rank.rows("trainer_prints")
+    batches = rank.rows("predicted_batches")
     skipped = (prints["present"] & patterns.IS_FINITE != 0) & ~prints["is_finite"]
     overflows = prints["line_number"][skipped].tolist() or _list_scale_falls(scales)
     reports = [*rates["line_number"].tolist(), *losses["line_number"].tolist()]
@@ -66,6 +69,15 @@ def build_track(rank: RankLog) -> RankTrack:
             )
         ],
         losses=[LossRecord(*row) for row in columns],
+        batches=[
+            BatchRecord(batch, examples, seconds, wall)
+            for batch, examples, seconds, wall in zip(
+                batches["batch"].tolist(),
+                batches["examples"].tolist(),
+                batches["batch_seconds"].tolist(),
+                _wall(batches, rank.report),
+            )
+        ],
         checkpoint_lines=rank.rows("checkpoints")["line_number"].tolist(),
         evaluation_lines=sorted(evaluation),
         overflow_lines=_place_at_reports(overflows, sorted(reports)),
@@ -83,6 +95,26 @@ def read_flags(report: LogReport) -> Dict[str, str]:
     for name, value in zip(table.column("name").tolist(), table.column("value").tolist()):
         flags.setdefault(name, value)
     return flags
+
+
+def read_scores(reports: Sequence[LogReport]) -> Optional[Scores]:
+    """Scores of checkpoints as the logs tell them; None where nothing was scored."""
+    for report in reports:
+        best = report.tables["best_checkpoints"]
+        names = best.column("metric").tolist()
+        if not names:
+            continue
+        results = report.tables["eval_results"]
+        by_step = {}
+        pattern = re.compile(rf"(?:^|, ){re.escape(names[-1])} = ([-+.\deE]+)")
+        for step, text in zip(
+            results.column("global_step").tolist(), results.column("text").tolist()
+        ):
+            value = pattern.search(text)
+            if value is not None:
+                by_step[step] = float(value.group(1))
+        return Scores(names[-1], float(best.column("value")[-1]), by_step)
+    return None
 
 
 def read_model_of(reports: Sequence[LogReport]) -> Optional[Dict[str, Any]]:
@@ -104,7 +136,13 @@ def find_sizes(
     """Batch, sequence length and cards, and where each is known from."""
     found: Dict[str, int] = {}
     for report in reports:
-        for flag, value in read_flags(report).items():
+        flags = read_flags(report)
+        if "task_name" in flags:
+            # No masked positions are predicted, and a prediction has batches of its own.
+            found["max_predictions"] = 0
+            if len(report.tables["predicted_batches"]) and not len(report.tables["step_rates"]):
+                flags["train_batch_size"] = flags.get("predict_batch_size", "")
+        for flag, value in flags.items():
             name = _SIZE_FLAGS.get(flag)
             if name is not None and value.isdigit():
                 found.setdefault(name, int(value))

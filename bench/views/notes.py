@@ -37,17 +37,23 @@ def list_notes(views: Sequence[CaseView], rows: Sequence[Row]) -> List[str]:
     return [*notes, *_describe_problems(views), *_describe_open_checks(views)]
 
 
-def name_case(view: CaseView) -> str:
-    """``8 card(s)``, with the build where there are two."""
-    build = view.case.first.build
-    return "{}{} card(s)".format(f"{build}, " if build else "", view.case.first.n_cards)
+def name_case(view: CaseView, views: Sequence[CaseView]) -> str:
+    """``8 card(s)``, with the build and the batch where they tell cases apart."""
+    first = view.case.first
+    sizes = {
+        other.case.first.batch_size
+        for other in views
+        if (other.case.first.build, other.case.first.n_cards) == (first.build, first.n_cards)
+    }
+    batch = f", batch {first.batch_size}" if len(sizes) > 1 else ""
+    return "{}{} card(s){}".format(f"{first.build}, " if first.build else "", first.n_cards, batch)
 
 
 def _describe_windows(views: Sequence[CaseView], rows: Sequence[Row]) -> List[str]:
     notes = []
     for view, row in zip(views, rows):
         if row["intervals"]:
-            notes.append(f"{name_case(view)}: {row['window']}.")
+            notes.append(f"{name_case(view, views)}: {row['window']}.")
     if notes:
         notes.insert(0, "steps/s = steps ÷ time of all ranks over the measured intervals:")
     return notes
@@ -199,7 +205,7 @@ def _describe_problems(views: Sequence[CaseView]) -> List[str]:
     for view in views:
         several = len(view.case.launches) > 1
         for place, launch in enumerate(view.case.launches):
-            name = name_case(view) + (f", launch {place + 1}" if several else "")
+            name = name_case(view, views) + (f", launch {place + 1}" if several else "")
             result = view.results[place] if view.results else None
             if result is not None and result.failure is not None:
                 notes.append(f"{name}: {result.failure.message}")

@@ -62,7 +62,9 @@ def view_launches(launches: Sequence[Launch]) -> List[CaseView]:
 
 def _describe_scope(result: RunResult) -> Tuple[Any, ...]:
     """What must be the same for two card counts to be held against each other."""
-    asked = describe_asked(result, free=("cards", "batch_size"))
+    # With a total batch given each card count has a batch of its own: strong scaling.
+    strong = result.asked.get("total_batch_size") is not None
+    asked = describe_asked(result, free=("cards", "batch_size") if strong else ("cards",))
     return (result.session.get("id"), result.build, asked)
 
 
@@ -152,6 +154,7 @@ def _build_row(view: CaseView) -> Row:
         "global_batch": None if first.batch_size is None else first.batch_size * first.n_cards,
         "backend": results[0].found.get("backend") if results else None,
         "model": results[0].asked["model"] if results else None,
+        "task": results[0].asked.get("task") if results else None,
         "simulated": any(result.simulated for result in results),
         "oversubscribed": any(bool(r.found.get("oversubscribed")) for r in results),
         "state": "finished"

@@ -12,22 +12,25 @@ from tabulate import tabulate
 
 from bench.catalogue import METRICS
 from bench.results.model import RunResult
+from bench.spec_downstream import CLASSIFIER, NER, PREDICT, PRETRAIN, READING
 from bench.views.notes import list_notes
 from bench.views.rows import EFFICIENCY, CaseView, Row, build_rows, view_results
 
 FORMATS = ("table", "markdown", "csv", "json")
 
-_FIGURES = (
+_RATES = (
     "steps_per_second",
     "sequences_per_second",
     "sequences_per_second_per_card",
     EFFICIENCY,
     "step_time_p50_seconds",
     "step_time_p95_seconds",
-    "final_mlm_loss",
-    "final_nsp_loss",
-    "final_total_loss",
 )
+_LOSSES = ("final_mlm_loss", "final_nsp_loss", "final_total_loss")
+_OF_TASK = {
+    PREDICT: ("step_time_p99_seconds",),
+    CLASSIFIER: ("final_total_loss", "final_metric", "time_to_target_seconds"),
+}
 _IN_MILLISECONDS = {
     "step_time_p50_seconds",
     "step_time_p95_seconds",
@@ -67,9 +70,10 @@ def render_views(views: Sequence[CaseView], caption: str, form: str) -> str:
 def _build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
     builds = any(row["build"] for row in rows)
     repeated = any(row["launches"] > 1 for row in rows)
+    figures = _list_figures(rows)
     headers = ["build"] if builds else []
     headers += ["cards", "global batch", *(["launches"] if repeated else [])]
-    for key in _FIGURES:
+    for key in figures:
         headers.append(METRICS[key].header)
         if key == "sequences_per_second":
             headers.append("±")
@@ -82,7 +86,7 @@ def _build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
         line.append("-" if row["global_batch"] is None else str(row["global_batch"]))
         if repeated:
             line.append(str(row["launches"]))
-        for key in _FIGURES:
+        for key in figures:
             line.append(format_figure(key, row[key]))
             if key == "sequences_per_second":
                 line.append(format_half_width(row, key))
@@ -91,6 +95,16 @@ def _build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
         line.append(row["validity"] + (" (simulated)" if row["simulated"] else ""))
         cells.append(line)
     return [*headers, "validity"], cells
+
+
+def _list_figures(rows: Sequence[Row]) -> Tuple[str, ...]:
+    """The columns that suit what was trained."""
+    tasks = {row["task"] for row in rows}
+    if tasks == {PREDICT}:
+        return (*_RATES, *_OF_TASK[PREDICT])
+    if tasks <= {CLASSIFIER, NER, READING}:
+        return (*_RATES, *_OF_TASK[CLASSIFIER])
+    return (*_RATES, *_LOSSES)
 
 
 def format_half_width(row: Row, key: str) -> str:
@@ -144,16 +158,20 @@ def _finite(row: Row) -> Dict[str, Any]:
 
 def _caption(results: Sequence[RunResult]) -> str:
     first = results[0]
+    task = first.asked.get("task")
     facts = [
         "SIMULATED, no device was measured" if any(r.simulated for r in results) else "",
         "imported" if first.found.get("imported") else "",
         _told("{}", first.asked["model"]),
+        "" if task in (None, PRETRAIN) else f"task {task}",
         _told("backend {}", first.found.get("backend")),
         _told("batch {} per card", first.asked["batch_size"])
         if len({r.asked["batch_size"] for r in results}) == 1
         else "",
         _told("sequence length {}", first.asked["seq_length"]),
-        _told("{} steps", first.asked["steps"]),
+        _told(
+            "{} batches" if first.asked.get("task") == PREDICT else "{} steps", first.asked["steps"]
+        ),
         _told("{}", first.asked["precision"]),
     ]
     if first.found.get("cores_per_card"):
@@ -161,6 +179,6 @@ def _caption(results: Sequence[RunResult]) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def _told(form: str, value: Any) -> str:
+def _told(form: str, value: Any, *more: str) -> str:
     """A fact of the caption; nothing where an imported source does not tell it."""
-    return "" if value is None else form.format(value)
+    return "" if value is None else form.format(value, *more)

@@ -30,6 +30,7 @@ from bert.downstream.results import Scored, render_results, write_best, write_re
 from bert.downstream.sequences import write_rows
 from bert.downstream.task import Encoded, Task
 from bert.errors import DataError, OutputError, TrainerError
+from bert.flags import render_flag_line
 from bert.optimization.schedule import render_schedule_line
 from bert.training.batch_counter import read_start_batch
 from bert.training.failures import map_failure
@@ -132,6 +133,8 @@ def train(loop: Loop, examples: Sequence[Any]) -> None:
         start_batch=start_batch,
     )
     schedule = config.optimizer.schedule
+    shares = f"sequences:{rank.rank_id}/{rank.rank_size}"
+    tf.logging.info("%s", render_flag_line("input_shares", shares))
     tf.logging.info("RANK_SIZE= %d  RANK_ID= %d", rank.rank_size, rank.rank_id)
     tf.logging.info("***** Running training *****")
     tf.logging.info("  Num examples = %d, sequences = %d", len(examples), n_rows)
