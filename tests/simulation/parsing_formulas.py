@@ -132,7 +132,7 @@ def compute_loss_seconds(logs: Sequence[Lines]) -> Optional[float]:
 def compute_whole_run(logs: Sequence[Lines]) -> Optional[float]:
     """The last step ÷ the time from the first line of the log to the last."""
     rates = [
-        max(log.all_steps) / (log.stamps[-1] - log.stamps[0])
+        log.all_steps[-1] / (log.stamps[-1] - log.stamps[0])
         for log in logs
         if log.all_steps and len(log.stamps) > 1 and log.stamps[-1] > log.stamps[0]
     ]

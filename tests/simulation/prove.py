@@ -6,11 +6,19 @@ import argparse
 import math
 import sys
 import time
+from pathlib import Path
 from typing import List
 
 from tabulate import tabulate
 
-from tests.simulation.experiments import EXPERIMENTS, FULL_SIZES, QUICK_SIZES, Row
+from tests.simulation import experiments, judging
+from tests.simulation.experiments import Row
+
+EXPERIMENTS = {**experiments.EXPERIMENTS, **judging.JUDGING_EXPERIMENTS}
+FULL_SIZES = {**experiments.FULL_SIZES, **judging.FULL_SIZES}
+QUICK_SIZES = {**experiments.QUICK_SIZES, **judging.QUICK_SIZES}
+OTAVA = Path(".venv-otava/bin/python")
+"""Made by ``scripts/prepare otava``."""
 
 
 def render_rows(rows: List[Row]) -> str:
@@ -33,9 +41,12 @@ def _render_bounds(row: Row) -> str:
 def main() -> int:
     """Runs all experiments; 0 if every promise is kept, else 1."""
     parser = argparse.ArgumentParser(prog="scripts/prove-statistics", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer simulations, half a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer simulations, about two minutes")
     parser.add_argument("--seed", type=int, default=20240229, help="of all simulations")
     parser.add_argument("--only", choices=sorted(EXPERIMENTS), help="one experiment")
+    parser.add_argument(
+        "--otava", action="store_true", help="also judge some of the series by Apache Otava"
+    )
     arguments = parser.parse_args()
     sizes = QUICK_SIZES if arguments.quick else FULL_SIZES
     rows: List[Row] = []
@@ -44,6 +55,9 @@ def main() -> int:
         if arguments.only in (None, name):
             print(f"{name} ...", file=sys.stderr, flush=True)
             rows.extend(experiment(sizes[name], arguments.seed))
+    if arguments.otava:
+        print("otava ...", file=sys.stderr, flush=True)
+        rows.extend(judging.run_otava(3 if arguments.quick else 20, arguments.seed, OTAVA))
     print(render_rows(rows))
     seconds = time.perf_counter() - start
     print(f"\nseed {arguments.seed}, {seconds:.0f} s; a promise is broken when chance alone would")
