@@ -24,6 +24,7 @@ import bench.commands.job as job_command
 import bench.commands.parse as parse_command
 import bench.commands.promote as promote_command
 import bench.commands.ranktable as ranktable_command
+import bench.commands.recover as recover_command
 import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
@@ -45,6 +46,7 @@ _VERBS = (
     doctor_command,
     docker_args_command,
     ranktable_command,
+    recover_command,
     job_command,
     host_command,
 )

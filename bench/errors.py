@@ -9,6 +9,7 @@
     ├── StalledError          5   no progress, or an outer deadline passed
     ├── InfrastructureError   6   the machine lacks something
     │   ├── BackendUnavailableError   devices or software of the asked backend are absent
+    │   ├── LostRunError              the harness died during a run
     │   ├── OutputError               results cannot be written
     │   └── PortError                 a port cannot be bound
     ├── DataError             7   training data absent, empty, corrupt or unfit for the model
@@ -71,6 +72,12 @@ class BackendUnavailableError(InfrastructureError):
     """The devices or the software of the asked backend are not there."""
 
 
+class LostRunError(InfrastructureError):
+    """The harness was gone before the run had ended; its result was rebuilt from logs."""
+
+    kind = "lost"
+
+
 class OutputError(InfrastructureError):
     """Results cannot be written where they were asked for."""
 
@@ -117,6 +124,7 @@ KINDS = {
         TrainerError,
         StalledError,
         InfrastructureError,
+        LostRunError,
         DataError,
         MismatchError,
     )

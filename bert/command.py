@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 import traceback
 from typing import Callable
@@ -22,6 +24,15 @@ def run_command(run: Callable[[], None]) -> int:
         traceback.print_exc()
         return _report(InternalError(f"{type(error).__name__}: {error}"))
     return 0
+
+
+def dump_stacks_on_request() -> None:
+    """Makes SIGUSR1 write the stacks of all threads to stderr, also of one that waits in C code.
+
+    A harness asks for them when a rank falls silent; training goes on.
+    """
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def exit_process(code: int) -> None:

@@ -13,7 +13,7 @@ import warnings
 from typing import List, Mapping, Optional
 
 from bert.backends.rank import parse_rank_environment
-from bert.command import exit_process, run_command
+from bert.command import dump_stacks_on_request, exit_process, run_command
 from bert.flags import parse_flags, render_flag_lines, render_help, wants_help
 from bert.train_config import build_train_config, render_resolved_line
 
@@ -49,6 +49,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     # A collective that waits for a dead peer never returns to Python, so an interrupt must not
     # wait for it; checkpoints are written under temporary names and survive this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    dump_stacks_on_request()
     return run_command(lambda: run(words, os.environ))
 
 

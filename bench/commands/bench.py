@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -12,8 +13,10 @@ from bench.commands.metrics import add_metrics_arguments, open_metrics
 from bench.errors import EXIT_OK, KINDS, BenchError, NoVerdictError, UsageError
 from bench.launch.launchers import find_own_place
 from bench.results.model import RunResult
+from bench.session.plan_file import read_plan
+from bench.session.resume import find_last_unfinished, open_resumed
 from bench.session.signals import SignalCatcher
-from bench.session.sweep import open_sweep
+from bench.session.sweep import Sweep, open_sweep
 from bench.spec import Layer, RunSpec, build_spec, list_settings, parse_assignment, read_spec_file
 from bench.views.tables import FORMATS, render_report
 
@@ -35,6 +38,7 @@ _FLAGS: Tuple[Tuple[str, str, str], ...] = (
     ("--trainer-command", "trainer_command", "CMD"),
     ("--repeats", "session.repeats", "N"),
     ("--until-precision", "session.until_precision", "SHARE"),
+    ("--retries", "limits.retries", "N"),
 )
 
 
@@ -60,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="set any other setting; may be repeated; --list-settings names them",
     )
     parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="SESSION",
+        help="go on with a session that was cut off, as its plan says; the last one if not named",
+    )
+    parser.add_argument(
         "--list-settings", action="store_true", help="print every setting and its default"
     )
     parser.add_argument(
@@ -82,11 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.output:
         raise UsageError("--output needs a directory")
     specs = build_asked_specs(arguments)
-    with SignalCatcher() as signals:
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(SignalCatcher())
         place = find_own_place(specs[0], os.environ)
         if place is not None and place.index > 0:
             return join_session(specs[0], Path(arguments.output), place, signals)
-        sweep = open_sweep(specs, Path(arguments.output), arguments.quiet)
+        sweep = stack.enter_context(_open_session(arguments, specs))
         with open_metrics(arguments, sweep) as metrics:
             results = sweep.run(signals)
             print(render_report(results, arguments.format), flush=True)
@@ -104,7 +116,29 @@ def build_asked_specs(arguments: argparse.Namespace) -> List[RunSpec]:
         UsageError: a setting is wrong.
     """
     layers = list(_list_layers(arguments))
+    if arguments.resume is not None:
+        said = [key for _, layer in layers for key in layer]
+        said += [name for name in ("ab", "spec") if getattr(arguments, name)]
+        if said:
+            raise UsageError(
+                f"--resume takes every setting from the session's plan; drop {said[0]}"
+            )
+        output = Path(arguments.output)
+        session_id = arguments.resume or find_last_unfinished(output)
+        arguments.resume = session_id
+        return [spec for _, spec, _ in read_plan(output, session_id).builds]
     return [build_spec([*layers, *build]) for build in _list_builds(arguments)]
+
+
+@contextlib.contextmanager
+def _open_session(arguments: argparse.Namespace, specs: List[RunSpec]) -> Iterator[Sweep]:
+    """A new session, or the one that is to go on."""
+    output = Path(arguments.output)
+    if arguments.resume is None:
+        yield open_sweep(specs, output, arguments.quiet)
+        return
+    with open_resumed(output, arguments.resume, arguments.quiet) as sweep:
+        yield sweep
 
 
 def render_settings() -> str:

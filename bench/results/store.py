@@ -36,6 +36,15 @@ def build_run_id(session_id: str, model: str, backend: str, n_cards: int, repeat
     return f"{session_id}-{safe_model[:40]}-{backend}-{n_cards}p-r{repeat}"
 
 
+def choose_run_id(runs: Path, run_id: str) -> str:
+    """The run id, or with ``.2``, ``.3``… behind it where earlier launches of it left results."""
+    number, chosen = 1, run_id
+    while (runs / chosen / RESULT_NAME).exists():
+        number += 1
+        chosen = f"{run_id}.{number}"
+    return chosen
+
+
 def check_run_id(run_id: str) -> None:
     """Refuses names that could leave the results folder.
 
@@ -66,7 +75,7 @@ def create_output_directory(output: Path) -> Path:
 
 
 def create_run_directory(runs: Path, run_id: str) -> Path:
-    """Makes the folder of a new run.
+    """Makes the folder of a new run; one of a run that never began is taken away first.
 
     Raises:
         OutputError: it is there already or cannot be made.
@@ -74,11 +83,42 @@ def create_run_directory(runs: Path, run_id: str) -> Path:
     check_run_id(run_id)
     folder = runs / run_id
     try:
+        remove_unbegun(folder)
         folder.mkdir()
         (folder / "logs").mkdir()
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
     return folder
+
+
+def remove_unbegun(folder: Path) -> bool:
+    """Removes the folder of a run whose harness died before its first result was written.
+
+    Nothing has been launched by then. Only what the harness itself writes until that moment is
+    touched; anything else in the folder keeps it in place.
+
+    Returns:
+        Whether there was such a folder and it is gone.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if not folder.is_dir() or (folder / RESULT_NAME).exists():
+        return False
+    ours = [entry for entry in folder.iterdir() if entry.name != "logs"]
+    logs = list((folder / "logs").iterdir()) if (folder / "logs").is_dir() else []
+    if logs or not all(_is_of_start(entry.name) for entry in ours):
+        return False
+    for entry in ours:
+        entry.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "logs").rmdir()
+    folder.rmdir()
+    return True
+
+
+def _is_of_start(name: str) -> bool:
+    return name == SPEC_NAME or name.startswith((f".{SPEC_NAME}.", f".{RESULT_NAME}."))
 
 
 def write_result(run_dir: Path, result: RunResult) -> Path:

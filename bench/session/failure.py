@@ -35,16 +35,34 @@ def diagnose_failure(ended: Sequence[Rank]) -> Optional[Failure]:
         return None
     failed.sort(key=lambda rank: (not _is_signal(rank.exit_code), rank.plan.rank))
     first = failed[0]
-    number, code = first.plan.rank, first.exit_code
-    assert code is not None
-    if code < 0:
-        message = f"rank {number} was killed by {describe_signal(-code)}"
-        return Failure("trainer", message, number, code)
+    assert first.exit_code is not None
     line = find_error_line(first.plan.log_path)
-    message = "rank {} exited with code {}: {}".format(
-        number, code, line or f"see {first.plan.log_path}"
-    )
-    return Failure(_KIND_BY_EXIT_CODE.get(code, "trainer"), message, number, code)
+    return describe_exit(first.plan.rank, first.exit_code, line, first.plan.log_path)
+
+
+def describe_exit(rank: int, code: int, line: Optional[str], log_path: Path) -> Failure:
+    """The failure that an exit code stands for.
+
+    Args:
+        rank: whose.
+        code: not 0; negative for a signal.
+        line: what its log said last, None if nothing.
+        log_path: where to read more.
+    """
+    if code < 0:
+        message = f"rank {rank} was killed by {describe_signal(-code)}"
+        return Failure("trainer", message, rank, code)
+    message = f"rank {rank} exited with code {code}: {line or f'see {log_path}'}"
+    return Failure(_KIND_BY_EXIT_CODE.get(code, "trainer"), message, rank, code)
+
+
+def read_memory_kills(text: str) -> int:
+    """How many processes the kernel has ended for lack of memory (``oom_kill`` of vmstat)."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.strip().isdigit():
+            return int(value)
+    return 0
 
 
 def describe_signal(number: int) -> str:

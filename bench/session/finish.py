@@ -81,7 +81,8 @@ def build_launch_facts(
     has_model = find_trainer_folder() is not None and not spec.trainer_command
     steady = spec.require_steady
     foreign_processes, foreign_reason = get_foreign_processes(telemetry)
-    kinds = dict(dict(found.get("environment", {})).get("facts", {})).get("npu_names") or []
+    facts = dict(dict(found.get("environment", {})).get("facts", {}))
+    kinds = list(dict(facts.get("npu_names") or {}).values())
     return LaunchFacts(
         spec=spec,
         exit_codes=exit_codes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.launch.plan import LaunchPlan
 from bench.measure.live import LiveRun
 from bench.results.model import Failure
 from bench.session.context import RunContext
-from bench.session.failure import diagnose_failure
+from bench.session.failure import diagnose_failure, read_memory_kills
 from bench.session.hang import Hang, ProgressClock
 from bench.session.hang_evidence import collect_evidence, describe_hang
 from bench.session.signals import build_interruption
@@ -29,6 +30,8 @@ _POLL_SECONDS = 0.2
 _LONGEST_POLL_SECONDS = 2.0
 _WATCH_SHARE = 0.1
 """Share of time that watching may take: with thousands of logs it is done less often."""
+_READ_SHARE = 0.004
+"""Share of a core that reading the logs and showing what they say may take."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def _watch_ranks(
     started = time.monotonic()
     first_end: Optional[float] = None
     pause = _POLL_SECONDS
+    read_at = started
+    memory_kills = _read_memory_kills()
     is_running = _build_is_running(context, group)
     while group.running:
         time.sleep(pause)
@@ -115,9 +120,11 @@ def _watch_ranks(
         _note_exits(context.run_dir, ended)
         if ended and first_end is None:
             first_end = time.monotonic()
-        watch.poll()
-        context.progress.update(live.snapshot())
+        if ended or began >= read_at:
+            read_at = began + _read_logs(context, watch, live)
         failure = diagnose_failure(ended)
+        if failure is not None and failure.exit_code == -signal.SIGKILL:
+            failure = _add_memory_kill(failure, memory_kills)
         if failure is None and group.trouble:
             failure = Failure("infrastructure", group.trouble)
         if failure is None and context.signals.received is not None:
@@ -134,6 +141,29 @@ def _watch_ranks(
         cost = time.monotonic() - began
         pause = min(_LONGEST_POLL_SECONDS, max(_POLL_SECONDS, cost / _WATCH_SHARE))
     return None, None
+
+
+def _read_logs(context: RunContext, watch: Watch, live: LiveRun) -> float:
+    """Reads what is new and shows it; returns for how many seconds that is enough."""
+    before = time.thread_time()
+    watch.poll()
+    context.progress.update(live.snapshot())
+    cost = time.thread_time() - before
+    return min(_LONGEST_POLL_SECONDS, max(_POLL_SECONDS, cost / _READ_SHARE))
+
+
+def _read_memory_kills() -> int:
+    try:
+        return read_memory_kills(Path("/proc/vmstat").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _add_memory_kill(failure: Failure, before: int) -> Failure:
+    if _read_memory_kills() <= before:
+        return failure
+    told = "the kernel ended a process of this machine for lack of memory at that time"
+    return replace(failure, message=f"{failure.message}; {told}")
 
 
 def _check_deadlines(

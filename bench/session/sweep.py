@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from bench.devices.base import Backend
-from bench.devices.choose import build_backends, choose_backend
-from bench.environment import Subject, collect_environment
-from bench.errors import UsageError
+from bench.environment import collect_environment
 from bench.launch.cluster import LocalCluster
-from bench.launch.data import prepare_data
-from bench.launch.downstream import describe_downstream, plan_downstream
-from bench.launch.launchers import Cluster, check_launcher, open_cluster
-from bench.launch.trainer import (
-    check_trainer_python,
-    find_model_config,
-    find_trainer_folder,
-    read_model_config,
-)
+from bench.launch.launchers import Cluster, open_cluster
+from bench.launch.orphans import list_orphans
 from bench.measure.live import LiveRun, RunSnapshot
 from bench.measure.repeats import (
     DEFAULT_REPEATS,
@@ -35,47 +26,24 @@ from bench.results.model import RunResult
 from bench.results.store import (
     build_run_id,
     build_session_id,
+    choose_run_id,
     create_output_directory,
     create_run_directory,
 )
+from bench.session.builds import Build, Prepared, build_subject, open_build, prepare_build
 from bench.session.context import RunContext
+from bench.session.plan_file import SessionLock, SessionPlan, write_plan
 from bench.session.progress import Progress
 from bench.session.run import run_once
 from bench.session.signals import SignalCatcher
 from bench.spec import RunSpec, for_cards, list_cases
-from bench.spec_downstream import PRETRAIN
 from bench.spec_session import SessionSpec
 from bench.telemetry.model import TelemetrySnapshot
 from bench.telemetry.sampler import TelemetrySampler
 
 _LAUNCHES_OF_A = 10_000
-_RECURRING = ("usage", "data", "infrastructure", "interrupted")
+RECURRING = ("usage", "data", "infrastructure", "interrupted")
 """Kinds of failure that the next card count would meet again."""
-
-
-@dataclass(frozen=True)
-class Build:
-    """One of the builds that a session compares, or its only one.
-
-    Attributes:
-        label: ``"A"`` or ``"B"``; empty for only one.
-        spec: what was asked, every card count.
-        backend: where it runs.
-        reason: one line that says why there.
-    """
-
-    label: str
-    spec: RunSpec
-    backend: Backend
-    reason: str
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What the launches of a build share."""
-
-    data: Dict[str, str]
-    environment: Dict[str, Any]
 
 
 CaseKey = Tuple[str, int, int]
@@ -92,6 +60,8 @@ class Sweep:
         session_id: identity of this command.
         quiet: no progress.
         run_directories: folders of the runs launched so far.
+        done: place in the order → result of an earlier command, for a session that goes on.
+        resumed: it goes on; its plan stands and is locked.
     """
 
     builds: Tuple[Build, ...]
@@ -99,6 +69,8 @@ class Sweep:
     session_id: str
     quiet: bool
     run_directories: List[Path] = field(default_factory=list)
+    done: Mapping[int, RunResult] = field(default_factory=dict)
+    resumed: bool = False
     _live: Optional[LiveRun] = None
     _ended: List[RunSnapshot] = field(default_factory=list)
     _sampler: Optional[TelemetrySampler] = None
@@ -149,18 +121,42 @@ class Sweep:
             BenchError: something is wrong before the first launch.
         """
         create_output_directory(self.output)
+        with contextlib.ExitStack() as stack:
+            if not self.resumed:
+                write_plan(self.output, self._build_plan())
+                stack.enter_context(SessionLock(self.output, self.session_id))
+            self._note_orphans()
+            return self._prepare_and_launch(signals)
+
+    def _build_plan(self) -> SessionPlan:
+        return SessionPlan(
+            self.session_id,
+            os.getcwd(),
+            tuple((build.label, build.spec, build.backend.name) for build in self.builds),
+            tuple(self._name_case(key) for key in self._order_launches()),
+        )
+
+    def _note_orphans(self) -> None:
+        orphans = list_orphans()
+        if orphans:
+            self.note(
+                f"{len(orphans)} processes of dead harnesses still run and disturb what is "
+                "measured; 'ascend-bert recover --list-orphans' shows them"
+            )
+
+    def _prepare_and_launch(self, signals: SignalCatcher) -> List[RunResult]:
         prepared: Dict[str, Prepared] = {}
         for build in self.builds:
             self.note((f"{build.label}: " if build.label else "") + build.reason)
-            data = _prepare(build, self.note, signals)
-            subject = _build_subject(build, data, self.runs_directory)
+            data = prepare_build(build, self.note, signals)
+            subject = build_subject(build, data, self.runs_directory)
             prepared[build.label] = Prepared(data, collect_environment(subject))
         first = self.builds[0]
         with open_cluster(
             first.spec,
             self.output,
             self.session_id,
-            _build_subject(first, prepared[first.label].data, self.runs_directory),
+            build_subject(first, prepared[first.label].data, self.runs_directory),
             os.environ,
             signals.check,
         ) as self._cluster:
@@ -173,11 +169,14 @@ class Sweep:
         order = self._order_launches()
         for index, key in enumerate(order):
             signals.check()
+            if index in self.done:
+                results.append(self.done[index])
+                continue
             if not self._is_needed(key, results):
                 continue
             result = self._run_cell(index, key, prepared[key[0]], signals, results)
             results.append(result)
-            if result.failure is not None and result.failure.kind in _RECURRING:
+            if result.failure is not None and result.failure.kind in RECURRING:
                 break
         return sorted(results, key=self._place)
 
@@ -233,7 +232,10 @@ class Sweep:
         name = build.backend.name + (f"-{build.label}" if build.label else "")
         if build.spec.batch_sizes:
             name += f"-b{spec.batch_size}"
-        run_id = build_run_id(self.session_id, spec.model, name, n_cards, repeat)
+        run_id = choose_run_id(
+            self.runs_directory,
+            build_run_id(self.session_id, spec.model, name, n_cards, repeat),
+        )
         run_dir = create_run_directory(self.runs_directory, run_id)
         self.run_directories.append(run_dir)
         launches = [*map(_get_key, results), key]
@@ -301,37 +303,6 @@ def _get_key(result: RunResult) -> CaseKey:
     return (result.build, result.n_cards, int(result.asked["batch_size"]))
 
 
-def _prepare(build: Build, note: Callable[[str], None], signals: SignalCatcher) -> Dict[str, str]:
-    spec = build.spec
-    if build.backend.simulated:
-        return {"kind": "simulated"}
-    if spec.trainer_command:
-        if spec.data is None:
-            return {"kind": "trainer's own"}
-        return prepare_data(spec, spec.trainer_python, note, signals.check)
-    check_trainer_python(spec.trainer_python or sys.executable)
-    signals.check()
-    if spec.task != PRETRAIN:
-        return describe_downstream(plan_downstream(spec))
-    return prepare_data(spec, spec.trainer_python, note, signals.check)
-
-
-def _build_subject(build: Build, data: Dict[str, str], output: Path) -> Subject:
-    """What the runs of a build will use."""
-    spec, folder = build.spec, find_trainer_folder()
-    ours = not (build.backend.simulated or spec.trainer_command)
-    first = spec.trainer_command[0] if spec.trainer_command else ""
-    foreign_python = first if os.path.basename(first).startswith("python") else None
-    return Subject(
-        trainer_python=(spec.trainer_python or sys.executable) if ours else foreign_python,
-        trainer_folder=str(folder) if ours and folder else None,
-        output=str(output),
-        data=data.get("directory"),
-        model_config=str(find_model_config(spec.model)) if ours else None,
-        rank_table=spec.rank_table,
-    )
-
-
 def open_sweep(specs: Sequence[RunSpec], output: Path, quiet: bool) -> Sweep:
     """Checks everything that can be checked before anything is launched or written.
 
@@ -347,27 +318,8 @@ def open_sweep(specs: Sequence[RunSpec], output: Path, quiet: bool) -> Sweep:
     """
     labels = ("",) if len(specs) == 1 else ("A", "B")
     return Sweep(
-        builds=tuple(_open_build(label, spec) for label, spec in zip(labels, specs)),
+        builds=tuple(open_build(label, spec) for label, spec in zip(labels, specs)),
         output=output,
         session_id=build_session_id(time.time()),
         quiet=quiet,
     )
-
-
-def _open_build(label: str, spec: RunSpec) -> Build:
-    backends = build_backends(spec.trainer_python)
-    backend, reason = choose_backend(spec.backend, backends)
-    if backend.simulated and spec.trainer_command:
-        raise UsageError("simulated cards run no trainer: drop --trainer-command or the backend")
-    if backend.simulated and spec.data is not None:
-        raise UsageError("simulated cards read no data: drop --data or the backend")
-    if not spec.trainer_command and (find_trainer_folder() is not None or not backend.simulated):
-        read_model_config(spec.model)
-    if spec.data is not None and not backend.simulated:
-        prepare_data(spec, spec.trainer_python, lambda text: None)
-    if spec.task != PRETRAIN and not spec.trainer_command:
-        plan_downstream(spec)
-    check_launcher(spec, os.environ)
-    if spec.launcher == "local":
-        backend.allocate(for_cards(spec, max(spec.cards)), spec.cards)
-    return Build(label, spec, backend, reason)
