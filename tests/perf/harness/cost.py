@@ -59,7 +59,7 @@ class Cost:
         cpu_seconds: processor time of the harness in it, user and system, without its children.
         main_seconds: that of the main thread, which follows the logs and draws.
         telemetry_seconds: that of the sampling, as the run itself counted it, scaled to the time.
-        n_lines: lines that the ranks wrote in the whole run.
+        n_lines: lines that the ranks wrote in it.
         n_scrapes: answers of the endpoint.
         load: mean number of other tasks that wanted a core.
     """
@@ -98,17 +98,18 @@ def measure_cost(way: Way, ranks: int, lines_per_second: float, seconds: float) 
             _wait_until(lambda: len(list(runs.glob("*/logs/*.log"))) == ranks, process)
             time.sleep(_SETTLE_SECONDS)
             before, begin = _read_times(watched), time.monotonic()
+            n_lines = -_count_lines(runs)
             n_scrapes = 0
             while time.monotonic() - begin < seconds:
                 if way.scrapes:
                     n_scrapes += _scrape(heard)
                 time.sleep(max(0.0, 1.0 - (time.monotonic() - begin) % 1.0))
             after, end = _read_times(watched), time.monotonic()
+            n_lines += _count_lines(runs)
             load = os.getloadavg()[0]
             if process.wait(timeout=60.0) != 0:
                 raise RuntimeError("the run failed: " + "".join(heard)[-500:])
         (run,) = runs.iterdir()
-        n_lines = sum(log.read_bytes().count(b"\n") for log in run.glob("logs/*.log"))
         result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     telemetry = result["found"]["telemetry"]
     share = telemetry["cost_seconds"] / max(1, telemetry["samples"])
@@ -195,6 +196,10 @@ def _read_times(process: psutil.Process) -> Tuple[float, float]:
     times = process.cpu_times()
     main = next(t for t in process.threads() if t.id == process.pid)
     return times.user + times.system, main.user_time + main.system_time
+
+
+def _count_lines(runs: Path) -> int:
+    return sum(log.read_bytes().count(b"\n") for log in runs.glob("*/logs/*.log"))
 
 
 def _scrape(heard: Sequence[str]) -> int:
