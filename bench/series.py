@@ -4,8 +4,9 @@ Collectors, the tables of the READMEs, the alert rules' tests and the dashboards
 table. Names follow the conventions of the Prometheus project: one prefix, base units as suffix,
 ``_total`` for counters only, ratios from 0 to 1, no rates or quantiles made beforehand.
 
-``run_id`` is a target label: the launcher writes it into the file that Prometheus reads its targets
-from. Only ``run_info`` has it too, for whoever scrapes without that file.
+Series of a run have ``run_id`` as their first label. A target label would be shorter, but
+Prometheus takes up to 5 seconds to notice a change of those, and what the second run of a sweep did
+in that time would be booked on the first.
 """
 
 from __future__ import annotations
@@ -65,23 +66,32 @@ class Series:
         return self.name[len(PREFIX) :]
 
 
+OF_A_RUN = (RUN, RANK, CARD)
+"""Groups whose series have ``run_id`` as their first label."""
+
+
+def _series(kind: str, group: str, name: str, labels: str, text: str) -> Series:
+    first = ("run_id",) if group in OF_A_RUN else ()
+    return Series(PREFIX + name, kind, (*first, *labels.split()), text, group)
+
+
 def _gauge(group: str, name: str, labels: str, text: str) -> Series:
-    return Series(PREFIX + name, "gauge", tuple(labels.split()), text, group)
+    return _series("gauge", group, name, labels, text)
 
 
 def _counter(group: str, name: str, labels: str, text: str) -> Series:
-    return Series(PREFIX + name, "counter", tuple(labels.split()), text, group)
+    return _series("counter", group, name, labels, text)
 
 
 def _histogram(group: str, name: str, labels: str, text: str) -> Series:
-    return Series(PREFIX + name, "histogram", tuple(labels.split()), text, group)
+    return _series("histogram", group, name, labels, text)
 
 
 RUN_SERIES: Tuple[Series, ...] = (
     _gauge(
         RUN,
         "run_info",
-        "run_id model backend simulated precision task version",
+        "model backend simulated precision task version",
         "Facts of the run; always 1.",
     ),
     _gauge(RUN, "run_state", "state", "1 for the state that the run is in, 0 for the rest."),
@@ -327,7 +337,7 @@ COMMON_SERIES: Tuple[Series, ...] = (
         "The harness that exports; always 1.",
     ),
     _counter(
-        EXPORTER,
+        RUN,
         "exporter_parse_errors_total",
         "",
         "Log lines of all ranks that could not be read.",

@@ -103,9 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
             results = sweep.run(signals)
             print(render_report(results, arguments.format), flush=True)
             sweep.note("results: {}".format(", ".join(str(path) for path in sweep.run_directories)))
-            metrics.linger(lambda: signals.received is not None)
+            # A signal from here on only ends the wait: the work is done.
+            interrupted = signals.received is not None
+            if not interrupted:
+                metrics.linger(lambda: signals.received is not None)
     _raise_worst(results)
-    signals.check()
+    if interrupted:
+        signals.check()
     return EXIT_OK
 
 

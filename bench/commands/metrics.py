@@ -14,6 +14,8 @@ from bench.export.collector import BuildCollector, LiveCollector
 from bench.export.publisher import PUSH_LINGER_SECONDS, Publisher, PublishOptions
 from bench.export.server import LOOPBACK
 from bench.export.stored import ResultCollector, ResultReader
+from bench.export.telemetry import TelemetryCollector
+from bench.measure.live import RunFacts
 from bench.session.sweep import Sweep
 
 
@@ -106,21 +108,22 @@ def open_metrics(arguments: argparse.Namespace, sweep: Sweep) -> Publisher:
         BenchError: see :class:`bench.export.publisher.Publisher`.
     """
     options = build_publish_options(arguments, sweep.output, sweep.session_id)
-    return Publisher(options, build_collectors(sweep), lambda: _get_run_id(sweep), sweep.note)
+    return Publisher(options, build_collectors(sweep), sweep.session_id, sweep.note)
 
 
 def build_collectors(sweep: Sweep) -> List[Collector]:
     """What is exported of a session; whoever adds a source adds it here."""
     return [
         BuildCollector(),
-        LiveCollector(sweep.get_snapshot),
+        LiveCollector(sweep.get_snapshot, sweep.list_ended),
+        TelemetryCollector(sweep.get_telemetry, lambda: _get_facts(sweep)),
         ResultCollector(ResultReader(lambda: sweep.run_directories)),
     ]
 
 
-def _get_run_id(sweep: Sweep) -> Optional[str]:
+def _get_facts(sweep: Sweep) -> Optional[RunFacts]:
     snapshot = sweep.get_snapshot()
-    return None if snapshot is None else snapshot.facts.run_id
+    return None if snapshot is None else snapshot.facts
 
 
 def _as_path(text: Optional[str]) -> Optional[Path]:

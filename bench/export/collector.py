@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from typing import Callable, Dict, Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from prometheus_client.registry import Collector
 
@@ -12,6 +12,9 @@ from bench.catalogue import RUN_STATES
 from bench.export.families import Family, build_family, build_histogram, build_value
 from bench.measure.live import RankLive, RunSnapshot
 from bench.series import STEP_TIME_BUCKETS
+
+MAX_ENDED = 20
+"""Runs of a session whose end is still shown."""
 
 
 class BuildCollector(Collector):
@@ -33,10 +36,16 @@ class LiveCollector(Collector):
 
     Args:
         get_snapshot: gives the state of the current run, None before the first.
+        list_ended: gives the last states of the runs before it in the same session.
     """
 
-    def __init__(self, get_snapshot: Callable[[], Optional[RunSnapshot]]) -> None:
+    def __init__(
+        self,
+        get_snapshot: Callable[[], Optional[RunSnapshot]],
+        list_ended: Callable[[], Sequence[RunSnapshot]] = tuple,
+    ) -> None:
         self._get_snapshot = get_snapshot
+        self._list_ended = list_ended
 
     def describe(self) -> List[Family]:
         """Nothing, so that registering does not collect."""
@@ -46,26 +55,32 @@ class LiveCollector(Collector):
         """Families of the catalogue; a series without a value is left out, never 0."""
         snapshot = self._get_snapshot()
         if snapshot is not None:
+            ended = self._list_ended()[-MAX_ENDED:]
+            yield from build_state_families([*ended, snapshot])
             yield from build_run_families(snapshot)
             yield from build_rank_families(snapshot)
 
 
+def build_state_families(snapshots: Sequence[RunSnapshot]) -> Iterator[Family]:
+    """What every run of a session keeps to its end: its facts and how it stands.
+
+    The next run of a sweep starts at once; without this nobody would see how the one before ended.
+    """
+    facts, states = [], []
+    for snapshot in snapshots:
+        run = snapshot.facts
+        simulated = "true" if run.simulated else "false"
+        labels = (run.run_id, run.model, run.backend, simulated, run.precision, run.task)
+        facts.append(((*labels, bench.__version__), 1.0))
+        states += [((run.run_id, state), float(state == snapshot.state)) for state in RUN_STATES]
+    yield build_family("run_info", facts)
+    yield build_family("run_state", states)
+
+
 def build_run_families(snapshot: RunSnapshot) -> Iterator[Family]:
-    """Families that describe the run as a whole."""
+    """Families that describe the current run as a whole."""
     facts = snapshot.facts
-    labels = (
-        facts.run_id,
-        facts.model,
-        facts.backend,
-        "true" if facts.simulated else "false",
-        facts.precision,
-        facts.task,
-        bench.__version__,
-    )
-    yield build_family("run_info", [(labels, 1.0)])
-    yield build_family(
-        "run_state", [((state,), float(state == snapshot.state)) for state in RUN_STATES]
-    )
+    first = (facts.run_id,)
     ranks = snapshot.ranks
     sequences = sum(rank.steps_done for rank in ranks) * facts.batch_size
     figures: Dict[str, float] = {
@@ -82,18 +97,19 @@ def build_run_families(snapshot: RunSnapshot) -> Iterator[Family]:
         "exporter_parse_errors_total": sum(rank.problems for rank in ranks),
     }
     for key, value in figures.items():
-        yield build_value(key, value)
+        yield build_value(key, value, first)
     yield build_histogram(
         "train_step_duration_seconds",
         STEP_TIME_BUCKETS,
         snapshot.step_time_counts,
         snapshot.step_time_sum_seconds,
+        first,
     )
 
 
 def build_rank_families(snapshot: RunSnapshot) -> Iterator[Family]:
     """Families with one series per rank."""
-    devices = snapshot.facts.devices
+    devices, first = snapshot.facts.devices, (snapshot.facts.run_id,)
     columns: Dict[str, Callable[[RankLive], Optional[float]]] = {
         "train_global_step": lambda rank: rank.step,
         "train_steps_total": lambda rank: rank.steps_done,
@@ -106,11 +122,9 @@ def build_rank_families(snapshot: RunSnapshot) -> Iterator[Family]:
     }
     ranks = list(enumerate(snapshot.ranks))
     for key, read in columns.items():
-        yield build_family(key, [((str(number),), read(rank)) for number, rank in ranks])
-    yield build_family(
-        "rank_up",
-        [((str(number), str(devices[number])), float(rank.up)) for number, rank in ranks],
-    )
+        yield build_family(key, [((str(number),), read(rank)) for number, rank in ranks], first)
+    lives = [((str(number), str(devices[number])), float(rank.up)) for number, rank in ranks]
+    yield build_family("rank_up", lives, first)
 
 
 def _compute_step_seconds(rank: RankLive) -> Optional[float]:

@@ -32,7 +32,7 @@ class PublishOptions:
     Attributes:
         listen: address of the endpoint, None for none.
         web_config: the endpoint's TLS and users.
-        target_file: ``file_sd`` file to keep up to date, None for none.
+        target_file: ``file_sd`` file to write, None for none.
         advertise: host, or host and port, to write into it.
         push_url: Pushgateway, None for none.
         textfile: ``*.prom`` file to write at the end, None for none.
@@ -55,7 +55,7 @@ class Publisher:
     Args:
         options: where to.
         collectors: what.
-        get_run_id: identity of the present run, None before the first.
+        session_id: identity of the command, by which a Pushgateway keeps it apart.
         note: where to say what people should know.
 
     Raises:
@@ -68,28 +68,28 @@ class Publisher:
         self,
         options: PublishOptions,
         collectors: Sequence[Collector],
-        get_run_id: Callable[[], Optional[str]],
+        session_id: str,
         note: Note,
     ) -> None:
         check_textfile(options.textfile)
         self._options = options
-        self._get_run_id = get_run_id
         self._note = note
         self._registry = build_registry(collectors)
         self._end = threading.Event()
-        self._told_run: Optional[str] = None
         self._pushed_at = -PUSH_SECONDS
         self._pusher = (
-            None if options.push_url is None else Pusher(options.push_url, self._registry, note)
+            None
+            if options.push_url is None
+            else Pusher(options.push_url, self._registry, session_id, note)
         )
         self._stack = contextlib.ExitStack()
-        self._targets: Optional[TargetFile] = None
         with contextlib.ExitStack() as opening:
             if options.listen is not None:
                 self._open_endpoint(options.listen, collectors, opening)
             self._stack = opening.pop_all()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
+        if self._pusher is not None:
+            self._thread.start()
 
     def __enter__(self) -> Publisher:
         return self
@@ -112,7 +112,8 @@ class Publisher:
     def close(self) -> None:
         """Writes the text file, cleans the Pushgateway, closes the endpoint, removes its target."""
         self._end.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         try:
             if self._options.textfile is not None:
                 write_textfile(self._options.textfile, self._registry)
@@ -130,28 +131,17 @@ class Publisher:
         self._note(f"metrics: {server.url}")
         if options.target_file is not None:
             target = choose_target(server.address, options.advertise)
-            self._targets = TargetFile(options.target_file, target, server.scheme)
-            stack.enter_context(self._targets).write(self._get_run_id())
+            stack.enter_context(TargetFile(options.target_file, target, server.scheme))
 
     def _follow(self) -> None:
         while not self._end.wait(_TICK_SECONDS):
-            run_id = self._get_run_id()
-            if run_id is None:
-                continue
-            if run_id != self._told_run and self._targets is not None:
-                try:
-                    self._targets.write(run_id)
-                except OutputError as error:
-                    self._note(str(error))
-            self._told_run = run_id
             if time.monotonic() - self._pushed_at >= PUSH_SECONDS:
                 self._push_now()
 
     def _push_now(self) -> None:
-        run_id = self._get_run_id()
-        if self._pusher is not None and run_id is not None:
+        if self._pusher is not None:
             self._pushed_at = time.monotonic()
-            self._pusher.push(run_id)
+            self._pusher.push()
 
 
 def check_textfile(path: Optional[Path]) -> None:

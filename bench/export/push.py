@@ -7,7 +7,7 @@ for a scrape of the gateway.
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from prometheus_client import CollectorRegistry, delete_from_gateway, push_to_gateway
@@ -22,20 +22,21 @@ Note = Callable[[str], None]
 
 
 class Pusher:
-    """Pushes a registry under ``job`` and ``run_id``, and deletes all that it pushed at the end.
+    """Pushes a registry under ``job`` and ``session_id``, and deletes what it pushed at the end.
 
     A gateway that does not answer is said once and never ends a run.
 
     Args:
         url: of the gateway; name and password may stand in it.
         registry: what to push.
+        session_id: identity of the command that pushes.
         note: where to say that a push failed.
 
     Raises:
         UsageError: not an HTTP address.
     """
 
-    def __init__(self, url: str, registry: CollectorRegistry, note: Note) -> None:
+    def __init__(self, url: str, registry: CollectorRegistry, session_id: str, note: Note) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("--push needs http://HOST:PORT or https://HOST:PORT of a Pushgateway")
@@ -44,7 +45,8 @@ class Pusher:
         self._url = urlunsplit((parts.scheme, where, parts.path.rstrip("/"), "", ""))
         self._registry = registry
         self._note = note
-        self._pushed: List[str] = []
+        self._session_id = session_id
+        self._pushed = False
         self._failed = False
 
     @property
@@ -52,24 +54,22 @@ class Pusher:
         """Where it pushes to, without name and password."""
         return self._url
 
-    def push(self, run_id: str) -> bool:
-        """Replaces what the gateway has of this run; returns whether that worked."""
-        if run_id not in self._pushed:
-            self._pushed.append(run_id)
-        return self._try("push to", push_to_gateway, run_id, registry=self._registry)
+    def push(self) -> bool:
+        """Replaces what the gateway has of this session; returns whether that worked."""
+        self._pushed = True
+        return self._try("push to", push_to_gateway, registry=self._registry)
 
     def close(self) -> bool:
-        """Deletes every run that was pushed; returns whether that worked."""
-        done = [self._try("clean", delete_from_gateway, run_id) for run_id in self._pushed]
-        self._pushed = []
-        return all(done)
+        """Deletes what was pushed, if anything was; returns whether that worked."""
+        pushed, self._pushed = self._pushed, False
+        return not pushed or self._try("clean", delete_from_gateway)
 
-    def _try(self, what: str, call: Callable[..., Any], run_id: str, **more: Any) -> bool:
+    def _try(self, what: str, call: Callable[..., Any], **more: Any) -> bool:
         try:
             call(
                 self._url,
                 job=JOB,
-                grouping_key={"run_id": run_id},
+                grouping_key={"session_id": self._session_id},
                 timeout=_TIMEOUT_SECONDS,
                 handler=self._handle,
                 **more,

@@ -18,9 +18,6 @@ _WILDCARDS = ("0.0.0.0", "::", "")
 class TargetFile:
     """A ``file_sd`` file with one target, there as long as the target is. A context manager.
 
-    ``run_id`` stands in it as a target label, so that it comes to every series without being in
-    any: it changes from run to run while the endpoint stays.
-
     Args:
         path: ``*.json``; its folder is made.
         target: ``host:port`` as Prometheus reaches it.
@@ -32,7 +29,7 @@ class TargetFile:
         self._target = target
         self._scheme = scheme
 
-    def write(self, run_id: Optional[str]) -> None:
+    def __enter__(self) -> TargetFile:
         """Writes the file whole or not at all.
 
         Raises:
@@ -42,9 +39,7 @@ class TargetFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make {self._path.parent}: {error.strerror}") from error
-        write_text_atomically(self._path, render_targets(self._target, self._scheme, run_id))
-
-    def __enter__(self) -> TargetFile:
+        write_text_atomically(self._path, render_targets(self._target, self._scheme))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -52,12 +47,9 @@ class TargetFile:
             self._path.unlink()
 
 
-def render_targets(target: str, scheme: str, run_id: Optional[str]) -> str:
-    """The file's text."""
-    labels = {"__scheme__": scheme}
-    if run_id is not None:
-        labels["run_id"] = run_id
-    return json.dumps([{"targets": [target], "labels": labels}], indent=1) + "\n"
+def render_targets(target: str, scheme: str) -> str:
+    """The file's text; the scheme is a label that Prometheus takes away."""
+    return json.dumps([{"targets": [target], "labels": {"__scheme__": scheme}}], indent=1) + "\n"
 
 
 def choose_target(address: Address, advertised: Optional[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from prometheus_client.registry import Collector
 
 from bench.export.families import Family, Sample, build_family, build_value
+from bench.measure.live import RunFacts
 from bench.telemetry.model import (
     CardReading,
     HostReading,
@@ -59,10 +60,16 @@ class TelemetryCollector(Collector):
 
     Args:
         get_snapshot: gives the state of the sampling, None when there is none.
+        get_run: gives the present run, None before the first.
     """
 
-    def __init__(self, get_snapshot: Callable[[], Optional[TelemetrySnapshot]]) -> None:
+    def __init__(
+        self,
+        get_snapshot: Callable[[], Optional[TelemetrySnapshot]],
+        get_run: Callable[[], Optional[RunFacts]],
+    ) -> None:
         self._get_snapshot = get_snapshot
+        self._get_run = get_run
 
     def describe(self) -> List[Family]:
         """Nothing, so that registering does not collect."""
@@ -74,39 +81,44 @@ class TelemetryCollector(Collector):
         if snapshot is None:
             return
         yield from build_source_families(snapshot)
-        sample = snapshot.sample
+        sample, run = snapshot.sample, self._get_run()
         if sample is None:
             return
-        if sample.cards:
-            yield from build_card_families(sample.cards)
-        if sample.ranks:
-            for key, read in _RANK_FIGURES.items():
-                ranks = sorted(sample.ranks.items())
-                yield build_family(key, [((str(number),), read(rank)) for number, rank in ranks])
         if sample.host is not None:
             yield from build_host_families(sample.host)
+        # Between two runs of a session the last sample is still that of the run before.
+        if run is not None and sample.wall_seconds >= run.started_at_seconds:
+            yield from build_card_families(sample.cards, run.run_id)
+            yield from build_process_families(sample.ranks, run.run_id)
 
 
-def build_card_families(cards: Mapping[int, CardReading]) -> Iterator[Family]:
+def build_process_families(ranks: Mapping[int, RankReading], run_id: str) -> Iterator[Family]:
+    """Families with one series per rank's process."""
+    ordered = sorted(ranks.items())
+    if ordered:
+        for key, read in _RANK_FIGURES.items():
+            samples = [((str(number),), read(rank)) for number, rank in ordered]
+            yield build_family(key, samples, (run_id,))
+
+
+def build_card_families(cards: Mapping[int, CardReading], run_id: str) -> Iterator[Family]:
     """Families with one series per card."""
     ordered = [card for _, card in sorted(cards.items())]
-    yield build_family(
-        "npu_info",
-        [
-            (
-                (str(card.device), card.name or "", card.bus_id or "", card.firmware_version or ""),
-                1.0,
-            )
-            for card in ordered
-        ],
-    )
+    if not ordered:
+        return
+    first = (run_id,)
+    facts = [
+        ((str(card.device), card.name or "", card.bus_id or "", card.firmware_version or ""), 1.0)
+        for card in ordered
+    ]
+    yield build_family("npu_info", facts, first)
     for key, read in _CARD_FIGURES.items():
-        yield build_family(key, [((str(card.device),), read(card)) for card in ordered])
+        yield build_family(key, [((str(card.device),), read(card)) for card in ordered], first)
     errors: List[Sample] = []
     for card in ordered:
         errors.append(((str(card.device), "single"), card.hbm_ecc_single_bit_errors))
         errors.append(((str(card.device), "double"), card.hbm_ecc_double_bit_errors))
-    yield build_family("npu_hbm_ecc_errors_total", errors)
+    yield build_family("npu_hbm_ecc_errors_total", errors, first)
     # A fact of the kind of card, not of the card: once per kind keeps the scrape small.
     rated = {
         card.name or "": card.core_rated_frequency_hertz
@@ -114,7 +126,9 @@ def build_card_families(cards: Mapping[int, CardReading]) -> Iterator[Family]:
         if card.core_rated_frequency_hertz is not None
     }
     yield build_family(
-        "npu_core_rated_frequency_hertz", [((name,), value) for name, value in rated.items()]
+        "npu_core_rated_frequency_hertz",
+        [((name,), value) for name, value in rated.items()],
+        first,
     )
 
 

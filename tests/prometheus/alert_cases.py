@@ -49,7 +49,7 @@ def step_times(middle: int, slow: int) -> Dict[str, str]:
     return {name % bound: f"0+{count}x60" for bound, count in counts.items()}
 
 
-OLD = 'exporter_collector_last_success_timestamp_seconds{run_id="r",collector="host"}'
+OLD = 'exporter_collector_last_success_timestamp_seconds{collector="host"}'
 LINK = 'npu_link_up{run_id="r",instance="h",device="0"}'
 RATE = P + 'train_sequences_total{run_id="r"}'
 

@@ -114,8 +114,9 @@ def test_the_tool_finds_what_is_wrong(tmp_path):
 def test_recorded_values(tmp_path):
     prefix = "ascend_bert_"
     series = {
-        'train_sequences_total{run_id="r",instance="a"}': "0+600x20",
-        'train_sequences_total{run_id="r",instance="b"}': "0+600x20",
+        # Scraped and pushed: the same run twice.
+        'train_sequences_total{run_id="r",job="ascend-bert"}': "0+1200x20",
+        'train_sequences_total{run_id="r",job="pushgateway"}': "0+1190x20",
         'train_steps_total{run_id="r",rank="0"}': "0+60x20",
         'train_steps_total{run_id="r",rank="1"}': "0+60x20",
         'train_step_duration_seconds_sum{run_id="r"}': "0+30x20",

@@ -294,8 +294,8 @@ def test_metrics_move_during_a_run(tmp_path):
         finally:
             harness.terminate()
             harness.communicate(timeout=10)
-    assert 'ascend_bert_rank_up{device="1",rank="1"} 1.0' in body
-    assert 'ascend_bert_run_state{state="measuring"} 1.0' in body
+    assert re.search(r'ascend_bert_rank_up\{device="1",rank="1",run_id="[^"]+"\} 1\.0', body)
+    assert re.search(r'ascend_bert_run_state\{run_id="[^"]+",state="measuring"\} 1\.0', body)
     assert 'simulated="true"' in body
 
 
@@ -303,7 +303,7 @@ def _scrape_until(url, name, least, seconds=30.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         body = urllib.request.urlopen(url, timeout=10).read().decode()
-        match = re.search(name + r'\{rank="1"\} (\S+)', body)
+        match = re.search(name + r'\{rank="1",run_id="[^"]+"\} (\S+)', body)
         if match and float(match.group(1)) >= least:
             return float(match.group(1))
         time.sleep(0.05)

@@ -51,6 +51,10 @@ def _expose_live(live):
     return _expose(LiveCollector(live.snapshot if live else lambda: None))
 
 
+def _telemetry(get_snapshot):
+    return TelemetryCollector(get_snapshot, lambda: FACTS)
+
+
 def _full_run():
     live = LiveRun(FACTS)
     live.set_state("measuring")
@@ -123,14 +127,14 @@ def _list_names(body):
 
 def test_counters_count_what_the_run_did():
     body = _expose_live(_full_run())
-    assert 'ascend_bert_train_steps_total{rank="1"} 30.0' in body
-    assert "ascend_bert_train_sequences_total 960.0" in body
-    assert "ascend_bert_train_tokens_total 122880.0" in body
-    assert 'ascend_bert_train_mlm_loss{rank="0"} NaN' in body
-    assert "ascend_bert_train_nonfinite_loss_total 2.0" in body
-    assert "ascend_bert_exporter_parse_errors_total 6.0" in body
-    assert 'ascend_bert_rank_up{device="4",rank="1"} 1.0' in body
-    assert "ascend_bert_run_global_batch_size 32.0" in body
+    assert 'ascend_bert_train_steps_total{rank="1",run_id="r"} 30.0' in body
+    assert 'ascend_bert_train_sequences_total{run_id="r"} 960.0' in body
+    assert 'ascend_bert_train_tokens_total{run_id="r"} 122880.0' in body
+    assert 'ascend_bert_train_mlm_loss{rank="0",run_id="r"} NaN' in body
+    assert 'ascend_bert_train_nonfinite_loss_total{run_id="r"} 2.0' in body
+    assert 'ascend_bert_exporter_parse_errors_total{run_id="r"} 6.0' in body
+    assert 'ascend_bert_rank_up{device="4",rank="1",run_id="r"} 1.0' in body
+    assert 'ascend_bert_run_global_batch_size{run_id="r"} 32.0' in body
     assert 'model="hostile\\"\\\\\\nname"' in body
 
 
@@ -141,23 +145,23 @@ def test_step_times_are_a_histogram_of_intervals():
     body = _expose_live(live)
     name = "ascend_bert_train_step_duration_seconds"
     # 1/5 = 0.2 s lies in the bucket that it bounds; a rate of 0 or infinity is no step time.
-    assert f'{name}_bucket{{le="0.15"}} 0.0' in body
-    assert f'{name}_bucket{{le="0.2"}} 1.0' in body
-    assert f'{name}_bucket{{le="0.4"}} 3.0' in body
-    assert f'{name}_bucket{{le="4.5"}} 3.0' in body
-    assert f'{name}_bucket{{le="+Inf"}} 4.0' in body
-    assert f"{name}_count 4.0" in body
-    (total,) = re.findall(rf"{name}_sum (\S+)", body)
+    assert f'{name}_bucket{{le="0.15",run_id="r"}} 0.0' in body
+    assert f'{name}_bucket{{le="0.2",run_id="r"}} 1.0' in body
+    assert f'{name}_bucket{{le="0.4",run_id="r"}} 3.0' in body
+    assert f'{name}_bucket{{le="4.5",run_id="r"}} 3.0' in body
+    assert f'{name}_bucket{{le="+Inf",run_id="r"}} 4.0' in body
+    assert f'{name}_count{{run_id="r"}} 4.0' in body
+    (total,) = re.findall(rf'{name}_sum{{run_id="r"}} (\S+)', body)
     assert float(total) == pytest.approx(0.4 + 0.4 + 0.2 + 10.0)
 
 
 def test_telemetry_in_base_units():
-    body = _expose(TelemetryCollector(_full_telemetry))
-    assert 'ascend_bert_npu_power_watts{device="4"} 250.5' in body
-    assert 'ascend_bert_npu_core_frequency_hertz{device="0"} 9e+08' in body
-    assert 'ascend_bert_npu_core_rated_frequency_hertz{name="910A"} 1e+09' in body
-    assert 'ascend_bert_npu_hbm_ecc_errors_total{bits="single",device="0"} 2.0' in body
-    assert 'ascend_bert_npu_foreign_processes{device="0"} 1.0' in body
+    body = _expose(_telemetry(_full_telemetry))
+    assert 'ascend_bert_npu_power_watts{device="4",run_id="r"} 250.5' in body
+    assert 'ascend_bert_npu_core_frequency_hertz{device="0",run_id="r"} 9e+08' in body
+    assert 'ascend_bert_npu_core_rated_frequency_hertz{name="910A",run_id="r"} 1e+09' in body
+    assert 'ascend_bert_npu_hbm_ecc_errors_total{bits="single",device="0",run_id="r"} 2.0' in body
+    assert 'ascend_bert_npu_foreign_processes{device="0",run_id="r"} 1.0' in body
     assert "ascend_bert_host_network_receive_bytes_total 15.0" in body
     assert 'ascend_bert_host_cpu_seconds_total{mode="user"} 5.0' in body
     assert "guest" not in body
@@ -166,10 +170,12 @@ def test_telemetry_in_base_units():
 
 def test_what_a_card_does_not_tell_is_absent_not_0():
     cards = {0: CardReading(0, health="unknown", network_health="Init")}
-    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 0.0, cards=cards))
-    body = _expose(TelemetryCollector(lambda: snapshot))
+    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 1.6e9, cards=cards))
+    body = _expose(_telemetry(lambda: snapshot))
     samples = [line for line in body.splitlines() if line.startswith(PREFIX + "npu_")]
-    assert samples == ['ascend_bert_npu_info{bus_id="",device="0",firmware_version="",name=""} 1.0']
+    assert samples == [
+        'ascend_bert_npu_info{bus_id="",device="0",firmware_version="",name="",run_id="r"} 1.0'
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,22 +183,45 @@ def test_what_a_card_does_not_tell_is_absent_not_0():
 )
 def test_health_as_a_flag(health, value):
     cards = {3: CardReading(3, health=health)}
-    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 0.0, cards=cards))
-    body = _expose(TelemetryCollector(lambda: snapshot))
-    assert f'ascend_bert_npu_healthy{{device="3"}} {value}' in body
+    snapshot = TelemetrySnapshot(TelemetrySample(0.0, 1.6e9, cards=cards))
+    body = _expose(_telemetry(lambda: snapshot))
+    assert f'ascend_bert_npu_healthy{{device="3",run_id="r"}} {value}' in body
 
 
 def test_without_telemetry_or_before_its_first_sample_nothing_is_made_up():
-    assert _expose(TelemetryCollector(lambda: None)) == ""
-    body = _expose(TelemetryCollector(TelemetrySnapshot))
+    assert _expose(_telemetry(lambda: None)) == ""
+    body = _expose(_telemetry(TelemetrySnapshot))
     assert "ascend_bert_exporter_samples_total 0.0" in body
     assert "npu_" not in body
     assert "host_" not in body
 
 
+def test_the_end_of_a_run_is_seen_while_the_next_one_goes():
+    first, second = LiveRun(FACTS), LiveRun(RunFacts(**{**vars(FACTS), "run_id": "s"}))
+    first.set_state("failed")
+    second.set_state("compiling")
+    body = _expose(LiveCollector(second.snapshot, lambda: [first.snapshot()] * 30))
+    assert 'run_state{run_id="r",state="failed"} 1.0' in body
+    assert 'run_state{run_id="s",state="compiling"} 1.0' in body
+    assert body.count("# TYPE ascend_bert_run_state ") == 1
+    assert body.count('run_state{run_id="r",state="failed"}') == 20
+    assert 'run_world_size{run_id="r"}' not in body
+
+
+def test_the_last_sample_of_the_run_before_is_not_booked_on_this_one():
+    later = RunFacts(**{**vars(FACTS), "run_id": "later", "started_at_seconds": 1.7e9})
+    body = _expose(TelemetryCollector(_full_telemetry, lambda: later))
+    assert "ascend_bert_host_load1" in body
+    assert "later" not in body
+    assert "ascend_bert_npu_" not in body
+    assert "npu_info" not in _expose(TelemetryCollector(_full_telemetry, lambda: None))
+
+
 def test_every_series_of_the_catalogue_is_exported_and_no_other():
     body = _expose(
-        BuildCollector(), LiveCollector(_full_run().snapshot), TelemetryCollector(_full_telemetry)
+        BuildCollector(),
+        LiveCollector(_full_run().snapshot),
+        _telemetry(_full_telemetry),
     )
     catalogue = RUN_SERIES + TELEMETRY_SERIES + COMMON_SERIES
     assert _list_names(body) == {series.name for series in catalogue}
@@ -207,7 +236,9 @@ def test_64_ranks_and_cards_stay_below_2000_series():
         live.report_loss_scale(rank, 65536.0)
     telemetry = _full_telemetry(range(64), 64)
     body = _expose(
-        BuildCollector(), LiveCollector(live.snapshot), TelemetryCollector(lambda: telemetry)
+        BuildCollector(),
+        LiveCollector(live.snapshot),
+        _telemetry(lambda: telemetry),
     )
     n_series = sum(not line.startswith("#") for line in body.splitlines())
     assert 1800 < n_series <= 2000
@@ -215,10 +246,10 @@ def test_64_ranks_and_cards_stay_below_2000_series():
 
 def test_before_the_first_report_counters_are_0_and_gauges_absent():
     body = _expose_live(LiveRun(FACTS))
-    assert 'ascend_bert_train_steps_total{rank="0"} 0.0' in body
-    assert "ascend_bert_train_step_duration_seconds_count 0.0" in body
+    assert 'ascend_bert_train_steps_total{rank="0",run_id="r"} 0.0' in body
+    assert 'ascend_bert_train_step_duration_seconds_count{run_id="r"} 0.0' in body
     assert "ascend_bert_train_loss{" not in body
-    assert 'ascend_bert_run_state{state="pending"} 1.0' in body
+    assert 'ascend_bert_run_state{run_id="r",state="pending"} 1.0' in body
 
 
 def test_before_the_first_run_only_the_exporter_speaks():
@@ -231,7 +262,7 @@ def test_one_state_at_a_time():
     live = LiveRun(FACTS)
     for state in RUN_STATES:
         live.set_state(state)
-        values = re.findall(r"run_state\{state=\"(\w+)\"\} (\S+)", _expose_live(live))
+        values = re.findall(r"run_state\{run_id=\"r\",state=\"(\w+)\"\} (\S+)", _expose_live(live))
         assert [name for name, value in values if value == "1.0"] == [state]
     with pytest.raises(ValueError, match="unknown run state"):
         live.set_state("paused")
@@ -248,7 +279,9 @@ def test_counters_never_fall_after_a_restart():
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_finds_nothing_to_say():
     body = _expose(
-        BuildCollector(), LiveCollector(_full_run().snapshot), TelemetryCollector(_full_telemetry)
+        BuildCollector(),
+        LiveCollector(_full_run().snapshot),
+        _telemetry(_full_telemetry),
     )
     done = subprocess.run(
         ["promtool", "check", "metrics"],

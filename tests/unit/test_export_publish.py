@@ -89,21 +89,16 @@ def test_how_others_reach_the_endpoint(address, advertised, target):
     assert choose_target(address, advertised) == target
 
 
-def test_target_file_follows_the_run_and_goes_with_the_endpoint(tmp_path, notes, monkeypatch):
-    monkeypatch.setattr(publisher_module, "_TICK_SECONDS", 0.02)
-    runs = [None]
+def test_target_file_is_there_as_long_as_the_endpoint(tmp_path, notes):
     path = tmp_path / "deep" / "targets.json"
     options = PublishOptions(listen=("127.0.0.1", 0), target_file=path)
-    with Publisher(options, [BuildCollector()], lambda: runs[0], notes.append):
+    with Publisher(options, [BuildCollector()], "s", notes.append):
         (group,) = json.loads(path.read_text())
         assert group["labels"] == {"__scheme__": "http"}
         # Prometheus often runs as another user.
         assert stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH
         with urllib.request.urlopen("http://{}/metrics".format(group["targets"][0])) as answer:
             assert answer.status == 200
-        for run in ("first", "second"):
-            runs[0] = run
-            _wait_for(lambda: json.loads(path.read_text())[0]["labels"].get("run_id") == runs[0])
     assert not path.exists()
     assert [note for note in notes if note.startswith("metrics: http://127.0.0.1:")] == notes
 
@@ -115,27 +110,24 @@ def test_a_target_file_that_cannot_be_written_frees_the_port(tmp_path, notes):
         port = probe.getsockname()[1]
     options = PublishOptions(("127.0.0.1", port), target_file=tmp_path / "file" / "targets.json")
     with pytest.raises(OutputError, match="cannot make"):
-        Publisher(options, [], lambda: None, notes.append)
+        Publisher(options, [], "s", notes.append)
     free = PublishOptions(("127.0.0.1", port))
-    with Publisher(free, [], lambda: None, notes.append), pytest.raises(PortError):
-        Publisher(free, [], lambda: None, notes.append)
+    with Publisher(free, [], "s", notes.append), pytest.raises(PortError):
+        Publisher(free, [], "s", notes.append)
 
 
-def test_push_replaces_by_run_and_deletes_at_the_end(notes):
+def test_push_replaces_and_deletes_at_the_end(notes):
     with Gateway() as gateway:
         url = f"http://{gateway.netloc}/"
-        pusher = Pusher(url, build_registry([BuildCollector()]), notes.append)
-        assert pusher.push("one")
-        assert pusher.push("one")
-        assert pusher.push("two")
+        pusher = Pusher(url, build_registry([BuildCollector()]), "s", notes.append)
+        assert pusher.push()
+        assert pusher.push()
         assert pusher.close()
         assert pusher.close()
     assert [request[:2] for request in gateway.requests] == [
-        ("PUT", "/metrics/job/ascend-bert/run_id/one"),
-        ("PUT", "/metrics/job/ascend-bert/run_id/one"),
-        ("PUT", "/metrics/job/ascend-bert/run_id/two"),
-        ("DELETE", "/metrics/job/ascend-bert/run_id/one"),
-        ("DELETE", "/metrics/job/ascend-bert/run_id/two"),
+        ("PUT", "/metrics/job/ascend-bert/session_id/s"),
+        ("PUT", "/metrics/job/ascend-bert/session_id/s"),
+        ("DELETE", "/metrics/job/ascend-bert/session_id/s"),
     ]
     assert b"ascend_bert_exporter_build_info" in gateway.requests[0][3]
     assert notes == []
@@ -143,10 +135,10 @@ def test_push_replaces_by_run_and_deletes_at_the_end(notes):
 
 def test_name_and_password_are_sent_and_never_shown(notes):
     with Gateway(status=500) as gateway:
-        pusher = Pusher(f"http://me:p%40ss@{gateway.netloc}", build_registry([]), notes.append)
+        pusher = Pusher(f"http://me:p%40ss@{gateway.netloc}", build_registry([]), "s", notes.append)
         assert pusher.url == f"http://{gateway.netloc}"
-        assert not pusher.push("one")
-        assert not pusher.push("one")
+        assert not pusher.push()
+        assert not pusher.push()
     assert gateway.requests[0][2] == "Basic bWU6cEBzcw=="
     (note,) = notes
     assert "p%40ss" not in note
@@ -157,9 +149,9 @@ def test_a_gateway_that_is_not_there_is_said_once(notes):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    pusher = Pusher(f"http://127.0.0.1:{port}", build_registry([]), notes.append)
-    assert not pusher.push("one")
-    assert not pusher.push("one")
+    pusher = Pusher(f"http://127.0.0.1:{port}", build_registry([]), "s", notes.append)
+    assert not pusher.push()
+    assert not pusher.push()
     assert not pusher.close()
     assert len(notes) == 1
 
@@ -167,7 +159,7 @@ def test_a_gateway_that_is_not_there_is_said_once(notes):
 @pytest.mark.parametrize("url", ["", "gateway:9091", "ftp://gateway", "http://"])
 def test_what_is_no_gateway(url, notes):
     with pytest.raises(UsageError, match="--push needs http"):
-        Pusher(url, build_registry([]), notes.append)
+        Pusher(url, build_registry([]), "s", notes.append)
 
 
 def test_a_session_pushes_while_it_goes_and_cleans_up(notes, monkeypatch):
@@ -175,7 +167,7 @@ def test_a_session_pushes_while_it_goes_and_cleans_up(notes, monkeypatch):
     monkeypatch.setattr(publisher_module, "PUSH_SECONDS", 0.0)
     with Gateway() as gateway:
         options = PublishOptions(push_url=f"http://{gateway.netloc}", linger_seconds=0.1)
-        with Publisher(options, [BuildCollector()], lambda: "r", notes.append) as publisher:
+        with Publisher(options, [BuildCollector()], "s", notes.append) as publisher:
             _wait_for(lambda: len(gateway.requests) > 2)
             publisher.linger(lambda: False)
         methods = [request[0] for request in gateway.requests]
@@ -185,7 +177,7 @@ def test_a_session_pushes_while_it_goes_and_cleans_up(notes, monkeypatch):
 
 
 def test_a_signal_ends_the_linger(notes):
-    with Publisher(PublishOptions(linger_seconds=60.0), [], lambda: None, notes.append) as metrics:
+    with Publisher(PublishOptions(linger_seconds=60.0), [], "s", notes.append) as metrics:
         started = time.monotonic()
         metrics.linger(lambda: time.monotonic() - started > 0.1)
         assert time.monotonic() - started < 10.0
@@ -193,11 +185,11 @@ def test_a_signal_ends_the_linger(notes):
 
 def test_textfile_at_the_end(tmp_path, notes):
     path = tmp_path / "run.prom"
-    with Publisher(PublishOptions(textfile=path), [BuildCollector()], lambda: None, notes.append):
+    with Publisher(PublishOptions(textfile=path), [BuildCollector()], "s", notes.append):
         assert not path.exists()
     assert "ascend_bert_exporter_build_info" in path.read_text()
     with pytest.raises(UsageError, match="end in .prom"):
-        Publisher(PublishOptions(textfile=tmp_path / "run"), [], lambda: None, notes.append)
+        Publisher(PublishOptions(textfile=tmp_path / "run"), [], "s", notes.append)
 
 
 def _options(tmp_path, *words):

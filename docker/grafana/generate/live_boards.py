@@ -46,6 +46,10 @@ def _number_state() -> str:
     return " + ".join(terms)
 
 
+def _count(key: str) -> str:
+    return f"max(increase({P}{key}{{{RUN}}}[$window]))"
+
+
 def _quantile(share: float) -> str:
     buckets = f"rate({P}train_step_duration_seconds_bucket{{{RUN}}}[$window])"
     return f"histogram_quantile({share}, sum by (le) ({buckets}))"
@@ -53,7 +57,7 @@ def _quantile(share: float) -> str:
 
 def build_run_overview() -> Dashboard:
     """How a run goes as a whole."""
-    rate = f"sum(rate({P}train_sequences_total{{{RUN}}}[$window]))"
+    rate = f"max(rate({P}train_sequences_total{{{RUN}}}[$window]))"
     left = (
         f"(max({P}run_target_steps{{{RUN}}}) - min({P}train_global_step{{{RUN}}}))"
         f" / (avg(rate({P}train_steps_total{{{RUN}}}[$window])) > 0)"
@@ -106,12 +110,12 @@ def build_run_overview() -> Dashboard:
         build_stat(
             "Ranks up",
             "Processes that live.",
-            Query(f"sum({P}rank_up{{{RUN}}})"),
+            Query(f"sum(max by (rank) ({P}rank_up{{{RUN}}}))"),
         ),
         build_stat(
             "Reports with NaN",
             "Reports since the start whose loss was NaN or infinite.",
-            Query(f"{P}train_nonfinite_loss_total{{{RUN}}}"),
+            Query(f"max({P}train_nonfinite_loss_total{{{RUN}}})"),
             steps=((None, GREEN), (1.0, RED)),
         ),
     )
@@ -153,7 +157,7 @@ def build_run_overview() -> Dashboard:
             "Padding included.",
             [
                 Query(f"run_id:{P}train_tokens:rate5m{{{RUN}}}", "tokens/s"),
-                Query(f"sum(rate({P}train_tokens_total{{{RUN}}}[$window]))", "over the window"),
+                Query(f"max(rate({P}train_tokens_total{{{RUN}}}[$window]))", "over the window"),
             ],
             minimum=0,
         ),
@@ -167,9 +171,9 @@ def build_run_overview() -> Dashboard:
             "Events in the window",
             "Checkpoints, reports with a loss that is not finite, log lines that cannot be read.",
             [
-                Query(f"increase({P}train_checkpoints_total{{{RUN}}}[$window])", "checkpoints"),
-                Query(f"increase({P}train_nonfinite_loss_total{{{RUN}}}[$window])", "not finite"),
-                Query(f"increase({P}exporter_parse_errors_total{{{RUN}}}[$window])", "unreadable"),
+                Query(_count("train_checkpoints_total"), "checkpoints"),
+                Query(_count("train_nonfinite_loss_total"), "not finite"),
+                Query(_count("exporter_parse_errors_total"), "unreadable"),
             ],
             minimum=0,
             width=8,
@@ -189,18 +193,18 @@ def build_run_overview() -> Dashboard:
             "Sizes",
             "What was asked for.",
             [
-                Query(f"{P}run_world_size{{{RUN}}}", "ranks"),
-                Query(f"{P}run_global_batch_size{{{RUN}}}", "global batch"),
-                Query(f"{P}run_sequence_length_tokens{{{RUN}}}", "sequence length"),
-                Query(f"{P}run_target_steps{{{RUN}}}", "steps"),
-                Query(f"{P}run_iterations_per_loop{{{RUN}}}", "steps per report"),
+                Query(f"max({P}run_world_size{{{RUN}}})", "ranks"),
+                Query(f"max({P}run_global_batch_size{{{RUN}}})", "global batch"),
+                Query(f"max({P}run_sequence_length_tokens{{{RUN}}})", "sequence length"),
+                Query(f"max({P}run_target_steps{{{RUN}}})", "steps"),
+                Query(f"max({P}run_iterations_per_loop{{{RUN}}})", "steps per report"),
             ],
             width=18,
         ),
         build_stat(
             "Started",
             "When the run was launched.",
-            Query(f"{P}run_start_timestamp_seconds{{{RUN}}} * 1000"),
+            Query(f"max({P}run_start_timestamp_seconds{{{RUN}}}) * 1000"),
             "dateTimeFromNow",
             width=6,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
+from grafana_foundation_sdk.models.dashboard import VariableOption
 from panels import (
     GREEN,
     RED,
@@ -19,10 +20,14 @@ from panels import (
 )
 
 P = "ascend_bert_"
-CASE = 'case=~"$case"'
+RESULTS_JOB = "ascend-bert-results"
+# One job at a time: a run's own endpoint shows its result, too, for as long as it lingers.
+CASE = 'job="$job",case=~"$case"'
 HOST = 'instance=~"$instance"'
 # The figure in the row below names the case, the row's facts come from result_info.
-_LAST_FACTS = f"* on (case) group_left (run_id, host, cards, version) {P}result_info"
+_LAST_FACTS = (
+    "* on (job, instance, case) group_left (run_id, host, cards, version) " + P + "result_info"
+)
 
 
 def build_nightly() -> Dashboard:
@@ -34,8 +39,15 @@ def build_nightly() -> Dashboard:
         since="now-30d",
         refresh="5m",
         window=False,
+    )
+    board.with_variable(
+        build_label_variable("job", "Job", f"label_values({P}result_runs, job)").current(
+            VariableOption(selected=True, text=RESULTS_JOB, value=RESULTS_JOB)
+        )
     ).with_variable(
-        build_label_variable("case", "Cases", f"label_values({P}result_info, case)", multi=True)
+        build_label_variable(
+            "case", "Cases", f'label_values({P}result_info{{job="$job"}}, case)', multi=True
+        )
     )
     add_row(
         board,
@@ -61,7 +73,7 @@ def build_nightly() -> Dashboard:
         build_stat(
             "Oldest result",
             "Age of the case that has waited longest.",
-            Query(f"max(case:{P}result_age_seconds:last{{{CASE}}})"),
+            Query(f'max(case:{P}result_age_seconds:last{{case=~"$case"}})'),
             "s",
         ),
         build_stat(
@@ -72,13 +84,13 @@ def build_nightly() -> Dashboard:
         build_stat(
             "Damaged results",
             "Run folders whose result cannot be read.",
-            Query(f"sum({P}exporter_unreadable_results)"),
+            Query(f'sum({P}exporter_unreadable_results{{job="$job"}})'),
             steps=((None, GREEN), (1.0, RED)),
         ),
         build_stat(
             "Cases left out",
             "The exporter shows only so many cases, the latest ones.",
-            Query(f"sum({P}exporter_cases_left_out)"),
+            Query(f'sum({P}exporter_cases_left_out{{job="$job"}})'),
         ),
         build_stat(
             "Duration",
@@ -136,7 +148,7 @@ def build_nightly() -> Dashboard:
             "1 is as usual.",
             Query(
                 f"{P}result_sequences_per_second{{{CASE}}}"
-                f" / on (case) case:{P}result_sequences_per_second:median14d{{{CASE}}}",
+                f" / case:{P}result_sequences_per_second:median14d{{{CASE}}}",
                 "{{case}}",
             ),
             "percentunit",
