@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any, ContextManager, Mapping, Sequence
@@ -85,8 +86,9 @@ def _open_telemetry(
     try:
         spec = build_spec([read_spec_file(run_dir / "spec.yaml")])
         folder.mkdir(parents=True, exist_ok=True)
-    except (BenchError, OSError):
+    except (BenchError, OSError) as error:
         # A run is worth more than its telemetry; the result says that there is none.
+        sys.stderr.write(f"host {index}: no telemetry: {error}\n")
         return contextlib.ExitStack()
     devices = {rank.plan.rank: rank.plan.device for rank in ranks}
     process_ids = {rank.plan.rank: rank.process_id for rank in ranks}

@@ -65,7 +65,7 @@ class SlurmCluster:
     def __init__(self, folder: Path, n_nodes: int = 2) -> None:
         self.folder = folder
         self._names = [f"node{index}" for index in range(n_nodes)]
-        self._processes: List["subprocess.Popen[bytes]"] = []
+        self._processes: List[subprocess.Popen[bytes]] = []
 
     @property
     def environment(self) -> Dict[str, str]:
@@ -111,14 +111,13 @@ class SlurmCluster:
                 process.kill()
                 process.wait()
 
-    def run(self, *argv: str, timeout: float = 120.0) -> "subprocess.CompletedProcess[str]":
+    def run(self, *argv: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Runs one of Slurm's commands."""
         return subprocess.run(
             argv,
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
+            capture_output=True,
+            text=True,
             timeout=timeout,
             check=False,
         )
