@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 import bench
+from bench.catalogue import METRICS
 from bench.launch.downstream import plan_downstream
 from bench.launch.trainer import find_trainer_folder, read_model_config
+from bench.measure.figures import Measurement
 from bench.measure.flops import find_peak_flops
 from bench.measure.loss_band import read_loss_bands
 from bench.results.from_logs import LaunchFacts, measure_run
 from bench.results.model import Failure, RunResult
-from bench.session.telemetry import get_foreign_processes
+from bench.session.telemetry import get_foreign_processes, join_telemetry
 from bench.spec import RunSpec
 from bench.spec_downstream import PREDICT, PRETRAIN
 
@@ -49,16 +52,38 @@ def build_final_result(
         run_dir / "logs",
         build_launch_facts(spec, found, started.simulated, exit_codes, telemetry),
     )
+    ranks, joined = join_telemetry(run_dir, telemetry, measured.ranks)
     return replace(
         started,
         state="finished" if failure is None else "failed",
-        found={**found, "telemetry": dict(telemetry)},
-        ranks=measured.ranks,
-        summary=measured.summary,
+        found={**found, "telemetry": joined},
+        ranks=ranks,
+        summary={**measured.summary, **_estimate_energy(measured.summary, joined, spec.n_cards)},
         validity=measured.checks,
         failure=failure,
         ended_at=ended_at,
     )
+
+
+def _estimate_energy(
+    summary: Mapping[str, Measurement], telemetry: Mapping[str, Any], n_cards: int
+) -> Dict[str, Measurement]:
+    """Sequences per joule: the rate over the mean power of all cards in the same window."""
+    key = "sequences_per_joule"
+    window = "power of all cards in the measured window"
+    cards = dict((telemetry.get("window") or {}).get("cards") or {})
+    powers = [figures.get("power_mean_watts") for figures in cards.values()]
+    rate = summary.get("sequences_per_second")
+    known = [power for power in powers if power]
+    reason = None
+    value = None
+    if rate is None or not rate.value:
+        reason = "no rate was measured"
+    elif len(known) < n_cards:
+        reason = f"the power of {len(known)} of {n_cards} cards is known"
+    else:
+        value = rate.value / math.fsum(known)
+    return {key: Measurement(value, METRICS[key].unit, len(known), window, reason)}
 
 
 def build_launch_facts(
