@@ -30,3 +30,10 @@ find_engine() { # -> engine: $CONTAINER_ENGINE, else docker, else podman, whiche
     "install Docker 20.10 or podman 4 or newer and start it, or set CONTAINER_ENGINE"
   exit 6
 }
+
+podman_options() { # BUILD-OPTIONS... -> engine_options: what podman's build does not do by itself
+  local machine=${*:-}
+  case $machine in *arm64* | *aarch64*) ;; *amd64* | *x86_64*) ;; *) machine=$(uname -m) ;; esac
+  case $machine in *arm64* | *aarch64*) machine=arm64 ;; *) machine=amd64 ;; esac
+  engine_options=(--format docker --build-arg "TARGETARCH=$machine")
+}
