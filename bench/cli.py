@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from typing import List, NoReturn, Optional
 
 import bench
-import bench.commands.bench as bench_command
-import bench.commands.calibrate as calibrate_command
-import bench.commands.compare as compare_command
-import bench.commands.data as data_command
-import bench.commands.docker_args as docker_args_command
-import bench.commands.doctor as doctor_command
-import bench.commands.export as export_command
-import bench.commands.exporter as exporter_command
-import bench.commands.gate as gate_command
-import bench.commands.history as history_command
-import bench.commands.host as host_command
-import bench.commands.import_ as import_command
-import bench.commands.job as job_command
-import bench.commands.parse as parse_command
-import bench.commands.promote as promote_command
-import bench.commands.ranktable as ranktable_command
-import bench.commands.recover as recover_command
-import bench.commands.show as show_command
 from bench.errors import EXIT_OK, BenchError
 
 DEBUG_VARIABLE = "ASCEND_BERT_DEBUG"
 
-_VERBS = (
-    bench_command,
-    parse_command,
-    show_command,
-    compare_command,
-    gate_command,
-    promote_command,
-    calibrate_command,
-    history_command,
-    export_command,
-    exporter_command,
-    import_command,
-    data_command,
-    doctor_command,
-    docker_args_command,
-    ranktable_command,
-    recover_command,
-    job_command,
-    host_command,
-)
+_VERBS = {
+    "bench": "bench.commands.bench",
+    "parse": "bench.commands.parse",
+    "show": "bench.commands.show",
+    "compare": "bench.commands.compare",
+    "gate": "bench.commands.gate",
+    "promote": "bench.commands.promote",
+    "calibrate": "bench.commands.calibrate",
+    "history": "bench.commands.history",
+    "export": "bench.commands.export",
+    "exporter": "bench.commands.exporter",
+    "import": "bench.commands.import_",
+    "data": "bench.commands.data",
+    "doctor": "bench.commands.doctor",
+    "docker-args": "bench.commands.docker_args",
+    "ranktable": "bench.commands.ranktable",
+    "recover": "bench.commands.recover",
+    "job": "bench.commands.job",
+    "host": "bench.commands.host",
+}
+"""Verb → module, which is imported when the verb is used: a rank's host agent starts in no time."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,8 +48,8 @@ class _ArgumentError(BenchError):
     kind = "usage"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
+def build_parser(verb: Optional[str] = None) -> argparse.ArgumentParser:
+    """The parser of one verb, or of all."""
     parser = _Parser(
         prog="ascend-bert",
         description="Benchmark harness for BERT training on Ascend NPUs, and on CPU.",
@@ -74,18 +58,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=bench.__version__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
-    for verb in _VERBS:
-        sub = verbs.add_parser(verb.NAME, help=verb.SUMMARY, description=verb.SUMMARY)
-        verb.add_arguments(sub)
-        sub.set_defaults(run=verb.run)
+    for name in [verb] if verb in _VERBS else _VERBS:
+        module = importlib.import_module(_VERBS[name])
+        sub = verbs.add_parser(module.NAME, help=module.SUMMARY, description=module.SUMMARY)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Runs a verb and returns the exit code; never lets a traceback through for known errors."""
-    parser = build_parser()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser.parse_args(argv)
+        parser = build_parser(words[0] if words else None)
+        arguments = parser.parse_args(words)
         if arguments.verb is None:
             parser.print_help()
             return EXIT_OK
