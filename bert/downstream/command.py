@@ -23,7 +23,6 @@ from bert.downstream.flags import build_flag_specs
 from bert.downstream.task import Task
 from bert.errors import DataError
 from bert.flags import parse_flags, render_flag_lines, render_help, wants_help
-from bert.train_config import render_resolved_line
 
 
 def run_task_command(kind: str, task_class: Type[Task], arguments: Optional[List[str]]) -> int:
@@ -61,7 +60,7 @@ def run(
     import tensorflow.compat.v1 as tf
 
     set_up_logging()
-    for line in (*render_flag_lines(flags), render_resolved_line(config.train)):
+    for line in render_flag_lines(flags):
         tf.logging.info("%s", line)
     run_task(task, examples, rank)
 

@@ -32,6 +32,7 @@ from bert.downstream.task import Encoded, Task
 from bert.errors import DataError, OutputError, TrainerError
 from bert.flags import render_flag_line
 from bert.optimization.schedule import render_schedule_line
+from bert.train_config import render_resolved_line
 from bert.training.batch_counter import read_start_batch
 from bert.training.failures import map_failure
 from bert.training.run import check_output_directory
@@ -79,6 +80,8 @@ def run_task(task: Task, examples: Examples, rank: RankEnvironment) -> None:
             loop = Loop(task, config, backend, directory)
             if config.do_train:
                 train(loop, examples["train"])
+            else:
+                tf.logging.info("%s", render_resolved_line(config.train))
             if rank.is_root:
                 _use(loop, examples)
         backend.close()
@@ -256,7 +259,10 @@ def predict(loop: Loop, examples: Sequence[Any]) -> None:
     written = loop.task.write_predictions(output_dir, examples, encoded, measured.outputs)
     if config.predict_has_labels:
         result = _score_outputs(loop, examples, encoded, measured, checkpoint)
-        tf.logging.info("test results: %s", render_results(result, ", "))
+        # Not under the name of a training loss: readers of logs take each for a step of training.
+        values = {f"test_{name}": value for name, value in result.metrics.items()}
+        line = render_results(result._replace(metrics=values), ", ")
+        tf.logging.info("test results: %s", line)
         write_results(output_dir, config.task_name, loop.task.headline, [result], "test_results")
     tf.logging.info("predictions: %s", ", ".join(written))
 
