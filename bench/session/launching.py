@@ -122,14 +122,13 @@ def _watch_ranks(
             first_end = time.monotonic()
         if ended or began >= read_at:
             read_at = began + _read_logs(context, watch, live)
-        failure = diagnose_failure(ended)
+        failure = _find_interruption(context)
+        if failure is None:
+            failure = diagnose_failure(ended)
         if failure is not None and failure.exit_code == -signal.SIGKILL:
             failure = _add_memory_kill(failure, memory_kills)
         if failure is None and group.trouble:
             failure = Failure("infrastructure", group.trouble)
-        if failure is None and context.signals.received is not None:
-            interruption = build_interruption(context.signals.received)
-            failure = Failure(interruption.kind, str(interruption))
         now = time.monotonic()
         if failure is None:
             failure = _check_deadlines(context, group, now - started, first_end, now)
@@ -150,6 +149,14 @@ def _read_logs(context: RunContext, watch: Watch, live: LiveRun) -> float:
     context.progress.update(live.snapshot())
     cost = time.thread_time() - before
     return min(_LONGEST_POLL_SECONDS, max(_POLL_SECONDS, cost / _READ_SHARE))
+
+
+def _find_interruption(context: RunContext) -> Optional[Failure]:
+    """The signal that asked for the end; a scheduler that sends it to all ends ranks by it, too."""
+    if context.signals.received is None:
+        return None
+    interruption = build_interruption(context.signals.received)
+    return Failure(interruption.kind, str(interruption))
 
 
 def _read_memory_kills() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import Optional, TextIO
+from typing import Callable, Optional, TextIO
 
 from tqdm import tqdm
 
@@ -33,27 +33,39 @@ class Progress:
 
     def update(self, snapshot: RunSnapshot) -> None:
         """Shows a new state, as often as the kind of output can bear."""
+        self._show(lambda: self._show_state(snapshot))
+
+    def close(self, snapshot: RunSnapshot) -> None:
+        """Shows the last state."""
+        self._show(lambda: self._show_last(snapshot))
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._show(lambda: self._write(text))
+
+    def _show(self, action: Callable[[], None]) -> None:
+        """A run goes on when the terminal or the reader of its errors is gone."""
         if self._quiet:
             return
+        try:
+            action()
+        except (OSError, ValueError):
+            self._quiet = True
+
+    def _show_state(self, snapshot: RunSnapshot) -> None:
         if self._stream.isatty():
             self._update_bar(snapshot)
         elif time.monotonic() - self._shown_at >= _PLAIN_SECONDS:
             self._write_line(snapshot)
 
-    def close(self, snapshot: RunSnapshot) -> None:
-        """Shows the last state."""
-        if self._quiet:
-            return
+    def _show_last(self, snapshot: RunSnapshot) -> None:
         if self._bar is not None:
             self._update_bar(snapshot)
             self._bar.close()
         elif snapshot.step != self._shown_step:
             self._write_line(snapshot)
 
-    def note(self, text: str) -> None:
-        """A line of its own."""
-        if self._quiet:
-            return
+    def _write(self, text: str) -> None:
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
@@ -76,7 +88,7 @@ class Progress:
     def _write_line(self, snapshot: RunSnapshot) -> None:
         self._shown_at = time.monotonic()
         self._shown_step = snapshot.step
-        self.note(
+        self._write(
             f"{self._label}: step {snapshot.step}/{snapshot.facts.steps} "
             + describe_snapshot(snapshot)
         )

@@ -107,9 +107,11 @@ class Sweep:
 
     def note(self, text: str) -> None:
         """One line on standard error, unless quiet."""
+        # The session goes on when the terminal is gone.
         if not self.quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
 
     def run(self, signals: SignalCatcher) -> List[RunResult]:
         """Prepares the data, then launches every case as often as asked.
