@@ -5,7 +5,8 @@ at. So what was reported once stays reported, and a run over the whole history g
 alarms that the nights gave. Nights without a value are not there; nothing is put in their place.
 
 After each night the last ``w`` nights are held against all earlier ones of the same stretch, for
-several ``w`` of at least three: one or two odd nights are no change. The distance of the two means
+several ``w`` of at least three. Three nights have to be off, so that one or two odd ones are no
+change. The distance of the two means
 is measured by a standard error for dependent nights, an AR(1) with the correlation found in the
 series and averaged with an assumed one, as few nights say little of it. Odd nights are pulled in
 to the middle of their group first (a Huber-type mean), so that heavy tails count little on either
@@ -184,7 +185,9 @@ def _score_step(
         )
         gap = middle - base.centre
         distance = gap / error
+        off = (recent - base.centre) * (1.0 if gap > 0.0 else -1.0) > scale
         is_sure = abs(distance) > base.bound and abs(gap) >= 0.7 * smallest
+        is_sure = is_sure and int(off.sum()) >= WINDOWS[0]
         if is_sure and (best is None or abs(distance) > abs(best)):
             best = distance
     return best

@@ -49,6 +49,7 @@ class World:
         night_sd: of nights, for each card count on its own.
         nights: of the baseline.
         launches: in each of them.
+        margin: of the gate.
     """
 
     draw: Draw = draw_normal
@@ -56,10 +57,12 @@ class World:
     night_sd: float = 0.0
     nights: int = 3
     launches: int = 5
+    margin: float = 0.03
 
 
 WORLDS: Dict[str, World] = {
     "CV 1 %": World(),
+    "CV 1 %, margin 0.3 %": World(margin=0.003),
     "CV 0.3, 1 and 2 %": World(launch_sd=(0.003, 0.01, 0.02)),
     "heavy tails": World(draw=draw_student),
     "one launch in twenty 8 % slow": World(draw=draw_slow_launches),
@@ -108,14 +111,14 @@ class NightMaker:
         more = self._launch(index, self._state[index], count)
         self.candidate[index] = np.concatenate([self.candidate[index], more], axis=1)
 
-    def build_cells(self, looks: Dict[int, int], margin: float = 0.03) -> List[Cell]:
+    def build_cells(self, looks: Dict[int, int]) -> List[Cell]:
         """The cells of all metrics and card counts."""
         return [
             Cell(
                 name=f"{metric} {cards}",
                 metric=metric,
                 better="higher" if row == 0 else "lower",
-                margin_ratio=margin,
+                margin_ratio=self.world.margin,
                 baseline=tuple(tuple(np.exp(night[row])) for night in self.baseline[index]),
                 candidate=tuple(np.exp(self.candidate[index][row])),
                 look=looks[cards],
