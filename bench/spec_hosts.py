@@ -31,6 +31,17 @@ class HostsSpec:
     start_timeout_seconds: float = setting(
         300.0, "float", "wait for all hosts to be ready, a queue included", minimum=1.0
     )
+    metrics_port: Optional[int] = setting(
+        None,
+        "int",
+        "each host but the head's serves its telemetry there; 0 takes a free one",
+        minimum=0,
+        maximum=65535,
+    )
+    metrics_address: str = setting("127.0.0.1", "str", "address that it serves on")
+    metrics_web_config: Optional[str] = setting(
+        None, "str", "TLS, users and rate limit of it, with the keys of Prometheus' exporters"
+    )
     timeout_seconds: float = setting(
         60.0, "float", "a host without a sign of life for so long is lost", minimum=5.0
     )

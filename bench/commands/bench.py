@@ -191,7 +191,11 @@ def _list_builds(arguments: argparse.Namespace) -> List[List[Layer]]:
         return [[]]
     builds = [[read_spec_file(Path(name))] for name in arguments.ab]
     for layer in (layer for build in builds for layer in build):
-        session = [key for key in layer[1] if key.startswith("session.") or key == "cards"]
+        session = [
+            key
+            for key in layer[1]
+            if key.startswith(("session.", "hosts.")) or key in ("cards", "launcher")
+        ]
         if session:
             raise UsageError(
                 f"{layer[0]}: {session[0]} concerns both builds; say it on the command line"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, ContextManager, Mapping, Sequence
 
-from bench.errors import BenchError, InfrastructureError
+from bench.errors import InfrastructureError
 from bench.launch.agent import HostAgent
 from bench.launch.group import Rank
 from bench.launch.launchers import build_own_host, name_rendezvous
 from bench.launch.scheduler_variables import Place
+from bench.session.host_service import HostService
 from bench.session.signals import SignalCatcher
-from bench.spec import RunSpec, build_spec, read_spec_file
-from bench.telemetry.sampler import open_sampler
+from bench.spec import RunSpec
 
 NAME = "host"
 SUMMARY = "serve a session as one of its hosts; launchers start this, people need not"
@@ -51,7 +50,8 @@ def serve_host(folder: Path, index_from: str, signals: SignalCatcher) -> int:
     host, n_hosts = build_own_host(index_from, os.environ)
 
     def watch(plan: Mapping[str, Any], ranks: Sequence[Rank]) -> ContextManager[Any]:
-        return _open_telemetry(host.index, plan, ranks)
+        # What the head sees itself it also looks after itself.
+        return contextlib.ExitStack() if plan["near"] else HostService(host, plan, ranks)
 
     return HostAgent(folder, host, n_hosts, lambda: signals.received, watch).serve()
 
@@ -73,23 +73,3 @@ def join_session(spec: RunSpec, output: Path, place: Place, signals: SignalCatch
             )
         time.sleep(_POLL_SECONDS)
     return serve_host(folder, spec.launcher, signals)
-
-
-def _open_telemetry(
-    index: int, plan: Mapping[str, Any], ranks: Sequence[Rank]
-) -> ContextManager[Any]:
-    """Telemetry of the ranks of this host; where the head sees them it does that itself."""
-    if plan["near"]:
-        return contextlib.ExitStack()
-    run_dir = Path(plan["run_dir"])
-    folder = run_dir / "hosts" / str(index)
-    try:
-        spec = build_spec([read_spec_file(run_dir / "spec.yaml")])
-        folder.mkdir(parents=True, exist_ok=True)
-    except (BenchError, OSError) as error:
-        # A run is worth more than its telemetry; the result says that there is none.
-        sys.stderr.write(f"host {index}: no telemetry: {error}\n")
-        return contextlib.ExitStack()
-    devices = {rank.plan.rank: rank.plan.device for rank in ranks}
-    process_ids = {rank.plan.rank: rank.process_id for rank in ranks}
-    return open_sampler(folder, spec, spec.backend, devices, process_ids)

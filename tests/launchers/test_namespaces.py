@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import pytest
@@ -32,6 +33,18 @@ def start_both(namespaces, output, *words):
     ]
 
 
+def wait_for_steps(output, head):
+    """Returns once both ranks have reported some steps."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = list(output.glob("runs/*/logs/train_*.log"))
+        if len(logs) == 2 and all("global_step = 5," in log.read_text() for log in logs):
+            return
+        assert head.poll() is None, finish(head)
+        time.sleep(0.2)
+    raise AssertionError("no steps within 120 s")
+
+
 def test_two_hosts_train_together(namespaces, local_result, tmp_path):
     for process in start_both(namespaces, tmp_path):
         code, _, err = finish(process)
@@ -49,15 +62,36 @@ def test_two_hosts_train_together(namespaces, local_result, tmp_path):
     assert all(json.loads(line) for line in samples)
 
 
+def test_each_host_has_an_endpoint_that_prometheus_finds(namespaces, tmp_path):
+    words = ["--metrics-port", "0", "--metrics-address", "10.213.7.1"]
+    words += ["--set", "hosts.metrics_port=0", "--set", "hosts.metrics_address=10.213.7.2"]
+    processes = start_both(namespaces, tmp_path, "--steps", "100000", *words)
+    try:
+        wait_for_steps(tmp_path, processes[0])
+        targets = sorted(
+            target
+            for path in (tmp_path / "prometheus").glob("*.json")
+            for group in json.loads(path.read_text("utf-8"))
+            for target in group["targets"]
+        )
+        assert [target.split(":")[0] for target in targets] == ["10.213.7.1", "10.213.7.2"]
+        code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+        reader = namespaces.wrap(0, [sys.executable, "-c", code])
+        texts = [finish(start([*reader, f"http://{target}/metrics"]))[1] for target in targets]
+    finally:
+        processes[0].terminate()
+        codes = [finish(process)[0] for process in processes]
+    assert codes == [143, 0]
+    # The head's endpoint has the run and its own rank, the other host's its rank.
+    assert "ascend_bert_run_info" in texts[0]
+    for rank, text in enumerate(texts):
+        assert f'rank="{rank}"' in text.split("ascend_bert_rank_resident_memory_bytes{")[1]
+    assert not list((tmp_path / "prometheus").glob("*.json"))
+
+
 def test_a_host_that_is_cut_off_is_detected_classified_and_cleaned(namespaces, tmp_path):
     head, other = start_both(namespaces, tmp_path, "--steps", "100000")
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        logs = list(tmp_path.glob("runs/*/logs/train_*.log"))
-        if len(logs) == 2 and all("global_step = 5," in log.read_text() for log in logs):
-            break
-        assert head.poll() is None, finish(head)
-        time.sleep(0.2)
+    wait_for_steps(tmp_path, head)
     namespaces.cut()
     cut_at = time.monotonic()
     code, _, err = finish(head)

@@ -180,3 +180,13 @@ def test_job_carries_the_flags_of_the_session(capsys):
     assert main(["job", "slurm", "--hosts", "2", "--", "--cards", "16", "--steps", "400"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.endswith("-m bench bench --launcher=slurm --cards 16 --steps 400")
+
+
+def test_builds_of_one_session_share_its_hosts(tmp_path, capsys):
+    for name, text in (("a", "launcher: mpi"), ("b", "hosts: {count: 2}")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "empty").write_text("", encoding="utf-8")
+    for name, key in (("a", "launcher"), ("b", "hosts.count")):
+        builds = [str(tmp_path / name), str(tmp_path / "empty")]
+        assert main(["bench", "--ab", *builds, "--output", str(tmp_path / "out")]) == 2
+        assert f"{key} concerns both builds" in capsys.readouterr().err
