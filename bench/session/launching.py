@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.2
 _LONGEST_POLL_SECONDS = 2.0
 _WATCH_SHARE = 0.1
 """Share of time that watching may take: with thousands of logs it is done less often."""
-_READ_SHARE = 0.004
+_READ_SHARE = 0.003
 """Share of a core that reading the logs and showing what they say may take."""
 
 
