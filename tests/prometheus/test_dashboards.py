@@ -22,7 +22,7 @@ FOREIGN = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped", "up"}
 
 FUNCTIONS = set(
     """avg by count group_left histogram_quantile increase label_replace le max min mode on or
-    rate sort_desc sum time vector case run_id host cards version job instance rank""".split()
+    quantile rate sort_desc sum time vector case run_id host cards version job instance rank""".split()
 )
 
 

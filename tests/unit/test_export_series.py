@@ -54,4 +54,4 @@ def test_every_figure_of_a_result_is_a_series():
 def test_buckets_rise():
     assert list(STEP_TIME_BUCKETS) == sorted(set(STEP_TIME_BUCKETS))
     steps = [high / low for low, high in zip(STEP_TIME_BUCKETS, STEP_TIME_BUCKETS[1:])]
-    assert max(steps) < 1.57
+    assert max(steps) < 1.29

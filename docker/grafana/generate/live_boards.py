@@ -142,11 +142,11 @@ def build_run_overview() -> Dashboard:
         ),
         build_lines(
             "Step time",
-            "Quantiles from the buckets of all ranks' intervals; they are rough.",
+            "Of the ranks' last intervals, and the tail of all intervals in the window by buckets.",
             [
-                Query(_quantile(0.5), "median"),
-                Query(_quantile(0.95), "95 %"),
-                Query(_quantile(0.99), "99 %"),
+                Query(f"quantile(0.5, {P}train_interval_step_seconds{{{RUN}}})", "median rank"),
+                Query(f"max({P}train_interval_step_seconds{{{RUN}}})", "slowest rank"),
+                Query(_quantile(0.99), "99 % of intervals"),
                 Query(f"run_id:{P}train_step_duration_seconds:mean5m{{{RUN}}}", "mean of 5 min"),
             ],
             "s",
@@ -323,7 +323,7 @@ def build_ranks() -> Dashboard:
             "Life",
             "Whether the rank's process lives.",
             Query(f"{P}rank_up{{{RANK}}}", "rank {{rank}}, device {{device}}"),
-            UP_DOWN,
+            {"0": ("ended", "text"), "1": ("lives", GREEN)},
             width=8,
         ),
         build_lines(
