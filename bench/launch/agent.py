@@ -24,6 +24,7 @@ from bench.launch.plan import RANK_VARIABLES, LaunchPlan, RankPlan
 from bench.launch.processes import RankGroup
 
 BEAT_SECONDS = 0.5
+_BEATS_PER_SECOND = 128.0
 _POLL_SECONDS = 0.05
 _FAST_POLL_SECONDS = 0.005
 _FAST_FOR_SECONDS = 3.0
@@ -79,6 +80,8 @@ class HostAgent:
         self._head_heard_at = time.monotonic()
         self._beat = 0
         self._sent_at = 0.0
+        # So that the head of very many hosts has not more to read than that of a few.
+        self._beat_seconds = max(BEAT_SECONDS, (n_hosts or 1) / _BEATS_PER_SECOND)
 
     def serve(self) -> int:
         """Obeys the head until the session is closed.
@@ -233,7 +236,7 @@ class HostAgent:
         self._head_heard_at = time.monotonic()
 
     def _beat_if_due(self) -> None:
-        if time.monotonic() - self._sent_at >= BEAT_SECONDS:
+        if time.monotonic() - self._sent_at >= self._beat_seconds:
             self._say()
 
     def _say(self) -> None:

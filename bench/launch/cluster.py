@@ -304,8 +304,9 @@ class HostCluster:
             mailbox.clear_folder(self._folder)
 
     def _is_anyone_there(self) -> bool:
-        if self._popen is not None:
-            return self._popen.poll() is None
+        """Whether the launcher lives, or an agent that has not said that it ends."""
+        if self._popen is not None and self._popen.poll() is None:
+            return True
         recently = time.monotonic() - _CLOSE_SECONDS
         return any(
             state.phase != "closed" and state.heard_at > recently
