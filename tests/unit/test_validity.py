@@ -1,11 +1,16 @@
 """Each validity check, passing and failing, with its figure."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
+from bench.measure import loss_band
 from bench.measure.intervals import OVERFLOW, Interval, LossRecord, RankTrack
 from bench.measure.loss_band import (
     LossBand,
     check_loss_band,
+    describe_case,
     learn_loss_band,
     read_loss_bands,
     render_loss_bands,
@@ -21,6 +26,7 @@ from bench.measure.validity import (
     check_steady,
 )
 from bench.measure.windows import classify_intervals
+from bench.spec import build_spec
 
 
 def _rank(n, reason="steady", seconds=4.0):
@@ -146,3 +152,14 @@ def test_bands_survive_writing(tmp_path):
     path = tmp_path / "bands.yaml"
     path.write_text(render_loss_bands([band]))
     assert read_loss_bands(path) == [band]
+
+
+def test_the_shipped_bands_are_those_of_the_default_case():
+    spec = build_spec([])
+    bands = read_loss_bands(Path(loss_band.__file__).with_name("loss_bands.yaml"))
+    cases = [describe_case(dataclasses.asdict(spec), n_cards) for n_cards in (1, 2)]
+    assert [dict(band.case) for band in bands] == cases
+    for band in bands:
+        assert band.n_runs >= 5
+        # Far below the loss of a model that has learned nothing, ln 8000 and ln 2.
+        assert all(0.0 < low < high < 9.0 for _, low, high in band.points)
