@@ -1,6 +1,6 @@
 #!/bin/sh
 # Adds to an image with TensorFlow and npu_bridge the pinned packages that it lacks: add_missing.sh DIR,
-# with pyproject.toml, lock/ and steps/ in DIR. What the image has and the project can use stays as it is.
+# with pyproject.toml, the locks and list_missing.py in DIR. What it has and the project can use stays.
 set -eu
 directory=$1
 installers=$(mktemp -d)
@@ -10,14 +10,14 @@ python3.7 -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "3.7")' || 
   exit 1
 }
 # The pip of such an image may be too old to read the tags of today's wheels.
-python3.7 -m pip install --quiet --target "$installers" --require-hashes -r "$directory/lock/bootstrap.txt"
+python3.7 -m pip install --quiet --target "$installers" --require-hashes -r "$directory/bootstrap.txt"
 export PYTHONPATH="$installers${PYTHONPATH:+:$PYTHONPATH}"
 missing=$installers/missing.txt
-python3.7 "$directory/steps/list_missing.py" "$directory/pyproject.toml" \
-  "$directory/lock/image-ascend.txt" >"$missing"
+python3.7 "$directory/list_missing.py" "$directory/pyproject.toml" \
+  "$directory/image-ascend.txt" >"$missing"
 if [ -s "$missing" ]; then
   python3.7 -m pip install --no-deps --require-hashes -r "$missing"
 fi
-python3.7 "$directory/steps/list_missing.py" --check "$directory/pyproject.toml" \
-  "$directory/lock/image-ascend.txt"
+python3.7 "$directory/list_missing.py" --check "$directory/pyproject.toml" \
+  "$directory/image-ascend.txt"
 rm -rf "$installers"

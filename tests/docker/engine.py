@@ -68,18 +68,6 @@ class Engine:
             raise AssertionError(f"{' '.join(words)}: exit code {done.returncode}\n{tail}")
         return done
 
-    def popen(self, *words: str) -> subprocess.Popen:
-        """Starts a command of the client."""
-        return subprocess.Popen(
-            [self.client, *words],
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-            errors="replace",
-        )
-
     def image_bytes(self, image: str) -> int:
         """Size of an image's files."""
         return int(self.run("image", "inspect", "-f", "{{.Size}}", image, check=True).stdout)

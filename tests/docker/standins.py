@@ -100,15 +100,12 @@ def make_python_arm64(engine: Engine, folder: Path) -> None:
     root = folder / "debian-arm64"
     _debootstrap(root, "--arch=arm64", "--foreign", f"--include=python3,{_LIBRARIES}")
     for package in sorted((root / "var" / "cache" / "apt" / "archives").glob("*.deb")):
-        files = subprocess.Popen(
+        with subprocess.Popen(
             ["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE
-        )
-        subprocess.run(
-            ["tar", "-x", "--keep-directory-symlink", "-C", str(root)],
-            stdin=files.stdout,
-            check=True,
-        )
-        assert files.wait() == 0
+        ) as files:
+            words = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
+            subprocess.run(words, stdin=files.stdout, check=True)
+        assert files.returncode == 0
     shutil.rmtree(root / "debootstrap")
     shutil.rmtree(root / "var" / "cache" / "apt")
     _drop_documentation(root)
