@@ -205,14 +205,13 @@ def test_a_checkpoint_of_another_task_is_not_used(tmp_path):
 
 
 def test_training_goes_on_where_it_stopped(tmp_path):
-    whole = read_variables(run_small("ner", tmp_path / "whole", max_steps=4) / "model.ckpt-4")
-    run_small("ner", tmp_path / "parts", max_steps=4, save_checkpoints_steps=2)
-    output = tmp_path / "parts" / "output"
-    half = output / "model.ckpt-2"
-    (output / "checkpoint").write_text(f'model_checkpoint_path: "{half}"\n')
+    output = run_small("ner", tmp_path, max_steps=4, save_checkpoints_steps=2)
+    whole = read_variables(output / "model.ckpt-4")
+    (output / "checkpoint").write_text(f'model_checkpoint_path: "{output / "model.ckpt-2"}"\n')
     for path in output.glob("model.ckpt-4.*"):
         path.unlink()
-    resumed = read_variables(run_small("ner", tmp_path / "parts", max_steps=4) / "model.ckpt-4")
+    run_small("ner", tmp_path, max_steps=4, save_checkpoints_steps=2)
+    resumed = read_variables(output / "model.ckpt-4")
     assert set(whole) == set(resumed)
     for name in whole:
         np.testing.assert_allclose(resumed[name], whole[name], rtol=1e-5, atol=1e-7, err_msg=name)

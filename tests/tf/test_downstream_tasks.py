@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from bert.downstream import reading_evaluate
 from bert.downstream.metrics.cmrc import compute_cmrc_metrics
 from bert.downstream.metrics.entities import compute_entity_metrics
 from bert.downstream.readers.ner import read_ner
 from bert.downstream.readers.reading import read_reading
-from tests.tf.downstream_runs import SAMPLES, TOY, check_success, run_module, sample_flags
+from tests.tf.downstream_runs import ROOT, SAMPLES, TOY, check_success, run_module, sample_flags
 
 N_TEST = 120
 N_PRETRAIN_STEPS = 800
@@ -170,3 +175,23 @@ def test_a_checkpoint_is_used_by_later_runs(pretrained, tmp_path):
         later.read_json("test_results.json")["best"]
         == elsewhere.read_json("test_results.json")["best"]
     )
+
+
+def test_the_script_as_it_stands_runs_on_the_sample(pretrained, tmp_path):
+    """Item 26: the script's command never had its files."""
+    completed = subprocess.run(
+        ["bash", str(ROOT / "scripts" / "run_downstream_reading.sh"), "--max_steps=2"],
+        env=dict(os.environ, INIT_CHECKPOINT=str(pretrained), TRAIN_PYTHON=sys.executable),
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=240,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout.decode()[-4000:]
+    output = tmp_path / "output" / "cmrc_output"
+    assert len(json.loads((output / "predictions.json").read_text("utf-8"))) == N_TEST
+    # Predictions and their n-best lists can lie in one folder.
+    arguments = [str(SAMPLES / "cmrc" / "cmrc2018_test.json"), str(output)]
+    arguments.append(str(tmp_path / "metrics.json"))
+    assert reading_evaluate.main(arguments) == 0
