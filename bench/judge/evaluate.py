@@ -19,7 +19,7 @@ from bench.judge.launches import (
     name_cases,
 )
 from bench.judge.model import NO_VERDICT, PASS, REGRESSION, Cell, CellVerdict, GateVerdict
-from bench.judge.rules import Rules, find_waivers, get_margin, get_night_spread
+from bench.judge.rules import Rules, find_waivers, get_margin, get_night_spread, list_metrics
 from bench.results.fingerprint import (
     NOT_COMPARABLE,
     Comparability,
@@ -89,19 +89,19 @@ def judge_launches(
         if refused is not None:
             text = f"{name}: {render_comparability(refused)}"
             mismatch = mismatch or text
-            undecided += _leave_open(rules, name, facts, "environments must not be compared")
+            undecided += _leave_open(rules, case, name, facts, "environments must not be compared")
             levels[name] = refused
         elif not partners:
-            undecided += _leave_open(rules, name, facts, "the baseline has no such case")
+            undecided += _leave_open(rules, case, name, facts, "the baseline has no such case")
         else:
             if found is not None:
                 levels[name] = found
             made, open_cells = _build_cells(case, partners, rules, name, facts, found)
             cells += made
             undecided += open_cells
-    missing = [] if rules.allow_missing else _find_missing(sound, matched, candidate, mismatch)
-    for facts, name in missing:
-        undecided += _leave_open(rules, name, facts, "in the baseline, but not measured")
+    missing = [] if rules.allow_missing else _find_missing(sound, matched, candidate)
+    for launch, facts, name in missing:
+        undecided += _leave_open(rules, [launch], name, facts, "in the baseline, but not measured")
     gate = judge_cells(cells, rules.plan, explain)
     verdicts, waiver_notes = _apply_waivers((*gate.cells, *undecided), rules, today)
     gate = combine_verdicts(verdicts, rules.plan, tuple(notes + waiver_notes))
@@ -179,7 +179,7 @@ def _build_cells(
     caveats: Tuple[str, ...] = ()
     if found is not None and found.differences:
         caveats = (render_comparability(found),)
-    for metric in rules.metrics:
+    for metric in list_metrics(rules, [*case, *partners]):
         cell = Cell(
             name=f"{METRICS[metric].header}, {name}",
             metric=metric,
@@ -214,7 +214,7 @@ def _build_cells(
 
 
 def _leave_open(
-    rules: Rules, name: str, facts: Mapping[str, Any], reason: str
+    rules: Rules, launches: Sequence[Launch], name: str, facts: Mapping[str, Any], reason: str
 ) -> List[CellVerdict]:
     return [
         CellVerdict(
@@ -230,7 +230,7 @@ def _leave_open(
             NO_VERDICT,
             reason,
         )
-        for metric in rules.metrics
+        for metric in list_metrics(rules, launches)
     ]
 
 
@@ -238,8 +238,7 @@ def _find_missing(
     baseline: Sequence[Launch],
     matched: Set[str],
     candidate: Sequence[Launch],
-    mismatch: Optional[str],
-) -> List[Tuple[Dict[str, Any], str]]:
+) -> List[Tuple[Launch, Dict[str, Any], str]]:
     """Cases of the baseline of which the candidate has nothing, with a name."""
     asked = {_get_asked(launch) for launch in candidate}
     left = [launch for launch in baseline if launch.run_id not in matched]
@@ -248,7 +247,7 @@ def _find_missing(
         if _get_asked(launch) not in asked:
             first.setdefault(_get_asked(launch), launch)
     facts = [describe_case(launch) for launch in first.values()]
-    return list(zip(facts, name_cases(facts)))
+    return list(zip(first.values(), facts, name_cases(facts)))
 
 
 def _get_asked(launch: Launch) -> str:

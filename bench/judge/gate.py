@@ -85,10 +85,10 @@ def combine_verdicts(
         by_verdict[PASS if item.waiver else item.verdict].append(item)
     waived = sum(1 for item in verdicts if item.waiver)
     if by_verdict[REGRESSION]:
-        names = ", ".join(item.cell.name for item in by_verdict[REGRESSION])
+        names = "; ".join(item.cell.name for item in by_verdict[REGRESSION])
         return GateVerdict(REGRESSION, f"slower: {names}", verdicts, plan, notes)
     if by_verdict[NO_VERDICT] or not verdicts or waived == len(verdicts):
-        names = ", ".join(item.cell.name for item in by_verdict[NO_VERDICT])
+        names = "; ".join(item.cell.name for item in by_verdict[NO_VERDICT])
         reason = f"not decided: {names}" if names else "nothing was judged"
         return GateVerdict(NO_VERDICT, reason, verdicts, plan, notes)
     text = f"{len(verdicts) - waived} of {len(verdicts)} shown to be within their margins"
@@ -226,7 +226,6 @@ def _to_ratio(difference: float, better: str) -> float:
 
 
 def _describe(verdict: str, lost: bool, draft: CellVerdict) -> str:
-    margin = f"{draft.cell.margin_ratio:.3g}".rstrip()
     margin = f"{100.0 * draft.cell.margin_ratio:g} %"
     change = _describe_change(draft.change_ratio)
     if verdict == PASS and lost:

@@ -17,7 +17,7 @@ from bench.results.fingerprint import (
 from bench.results.model import Failure, RunResult
 
 CASE_FIELDS = tuple(
-    rule.field for rule in RULES if rule.role == FORBIDS and rule.field.startswith("asked.")
+    rule.field for rule in RULES if rule.role == FORBIDS and rule.field[:6] == "asked."
 )
 """What was asked of a run and makes it another case."""
 

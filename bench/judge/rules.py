@@ -13,6 +13,7 @@ import yaml
 
 from bench.catalogue import METRICS, RESULT_METRICS
 from bench.errors import UsageError
+from bench.judge.launches import Launch
 from bench.judge.model import NightSpread, Plan
 from bench.results.fingerprint import RULES as COMPARABILITY_RULES
 from bench.results.fingerprint import WARNS
@@ -78,6 +79,8 @@ class Rules:
 
     Attributes:
         metrics: keys of the judged metrics.
+        named: they were asked for by name, so that a case without one is not decided; else those
+            that neither side of a case has are passed over.
         margins: metric key → margin; ``default`` for the rest.
         plan: levels and looks.
         overrides: later ones win.
@@ -88,6 +91,7 @@ class Rules:
     """
 
     metrics: Tuple[str, ...] = tuple(metric.key for metric in RESULT_METRICS if metric.gated)
+    named: bool = False
     margins: Mapping[str, float] = field(default_factory=dict)
     plan: Plan = Plan()
     overrides: Tuple[Override, ...] = ()
@@ -137,9 +141,16 @@ def parse_rules(plain: Any, source: str) -> Rules:
         ),
     )
     if "metrics" in plain:
-        rules = replace(rules, metrics=tuple(plain["metrics"]))
+        rules = replace(rules, metrics=tuple(plain["metrics"]), named=True)
     _check_names(rules, source)
     return rules
+
+
+def list_metrics(rules: Rules, launches: Sequence[Launch]) -> Tuple[str, ...]:
+    """The metrics to judge where all that is known are these launches, of both sides."""
+    known = {key for launch in launches for key in launch.values}
+    found = tuple(metric for metric in rules.metrics if metric in known)
+    return rules.metrics if rules.named or not found else found
 
 
 def get_margin(rules: Rules, metric: str, case: Mapping[str, Any]) -> float:

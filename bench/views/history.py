@@ -12,6 +12,7 @@ from bench.catalogue import METRICS
 from bench.history.annotations import describe_change
 from bench.history.series import Series
 from bench.views.tables import format_figure
+from bench.views.verdicts import escape_text
 
 FORMATS = ("table", "markdown", "json")
 
@@ -22,7 +23,7 @@ def render_history(all_series: Sequence[Series], form: str, show_nights: bool) -
         return json.dumps([series_to_dict(series) for series in all_series], indent=2)
     style = "github" if form == "markdown" else "simple"
     bullet = "- " if form == "markdown" else ""
-    rows = [_list_cells(series) for series in all_series]
+    rows = [_list_cells(series, form) for series in all_series]
     headers = ["series", "unit", "nights", "first", "last", "latest", "changes"]
     parts = [
         tabulate(
@@ -33,10 +34,17 @@ def render_history(all_series: Sequence[Series], form: str, show_nights: bool) -
             colalign=["left", "left", "right", "left", "left", "right", "right"],
         )
     ]
+    remarks = [bullet + escape_text(text, form) for text in render_remarks(all_series)]
+    parts.append("\n".join(remarks) if remarks else "No changes.")
+    if show_nights:
+        parts += [_render_nights(series, style, form) for series in all_series]
+    return "\n\n".join(parts)
+
+
+def render_remarks(all_series: Sequence[Series]) -> List[str]:
+    """A line for each change and each known break."""
     remarks = [
-        bullet + _flat(describe_change(series, change))
-        for series in all_series
-        for change in series.changes
+        describe_change(series, change) for series in all_series for change in series.changes
     ]
     for series in all_series:
         for item in series.breaks:
@@ -44,12 +52,8 @@ def render_history(all_series: Sequence[Series], form: str, show_nights: bool) -
                 "" if item.change_ratio is None else f", level {100.0 * item.change_ratio:+.1f} %"
             )
             night = series.nights[item.position].started_at[:10]
-            text = f"{series.name}: known break on {night}{effect}: {item.reason}"
-            remarks.append(bullet + _flat(text))
-    parts.append("\n".join(remarks) if remarks else "No changes.")
-    if show_nights:
-        parts += [_render_nights(series, style) for series in all_series]
-    return "\n\n".join(parts)
+            remarks.append(f"{series.name}: known break on {night}{effect}: {item.reason}")
+    return remarks
 
 
 def series_to_dict(series: Series) -> Dict[str, Any]:
@@ -62,12 +66,12 @@ def series_to_dict(series: Series) -> Dict[str, Any]:
     return plain
 
 
-def _list_cells(series: Series) -> List[str]:
+def _list_cells(series: Series, form: str) -> List[str]:
     name = series.name + (" (simulated)" if series.simulated else "")
     measured = [night for night in series.nights if night.value is not None]
     latest = measured[-1].value if measured else None
     return [
-        _flat(name),
+        escape_text(name, form),
         METRICS[series.metric].unit,
         f"{len(measured)} of {len(series.nights)}",
         series.nights[0].started_at[:10],
@@ -77,7 +81,7 @@ def _list_cells(series: Series) -> List[str]:
     ]
 
 
-def _render_nights(series: Series, style: str) -> str:
+def _render_nights(series: Series, style: str, form: str) -> str:
     starts = {change.index: change for change in series.changes}
     found = {change.found_at for change in series.changes}
     broken = {item.position for item in series.breaks}
@@ -94,13 +98,9 @@ def _render_nights(series: Series, style: str) -> str:
                 night.session,
                 format_figure(series.metric, night.value),
                 str(night.n_launches),
-                ", ".join(marks) or _flat(night.problem or ""),
+                ", ".join(marks) or escape_text(night.problem or "", form),
             ]
         )
     headers = ["night", "session", METRICS[series.metric].header, "launches", ""]
     table = tabulate(rows, headers, tablefmt=style, disable_numparse=True)
-    return f"{_flat(series.name)}\n\n{table}"
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return f"{escape_text(series.name, form)}\n\n{table}"

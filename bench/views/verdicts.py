@@ -12,11 +12,14 @@ from bench.catalogue import METRICS
 from bench.judge.calibrate import CellNoise
 from bench.judge.compare import Comparison
 from bench.judge.evaluate import Outcome
+from bench.judge.gate import decide_more_launches
 from bench.judge.model import CellVerdict, Contrast
 from bench.results.fingerprint import COMPARABLE, render_comparability
 from bench.views.tables import format_figure
 
 FORMATS = ("table", "markdown", "json")
+
+CELL_HEADERS = ("cell", "change", "95 % interval", "margin", "launches", "verdict", "why")
 
 _STYLES = {"table": "simple", "markdown": "github"}
 
@@ -27,15 +30,14 @@ def render_outcome(outcome: Outcome, form: str, explain: bool) -> str:
         return json.dumps(outcome_to_dict(outcome), indent=2, allow_nan=False)
     gate = outcome.gate
     strong = "**" if form == "markdown" else ""
-    lines = [f"{strong}{gate.verdict.upper()}{strong}: {gate.reason}"]
+    lines = [f"{strong}{gate.verdict.upper()}{strong}: {escape_text(gate.reason, form)}"]
     if outcome.error:
-        lines.append(outcome.error)
-    rows = [_list_cells(item) for item in gate.cells]
-    headers = ["cell", "change", "95 % interval", "margin", "launches", "verdict", "why"]
+        lines += ["", escape_text(outcome.error, form)]
+    rows = [list_cells(item) for item in gate.cells]
     if rows:
         table = tabulate(
-            [[_escape(cell, form) for cell in row] for row in rows],
-            headers,
+            [[escape_text(cell, form) for cell in row] for row in rows],
+            CELL_HEADERS,
             tablefmt=_STYLES[form],
             disable_numparse=True,
             colalign=["left", "right", "right", "right", "right", "left", "left"],
@@ -43,14 +45,17 @@ def render_outcome(outcome: Outcome, form: str, explain: bool) -> str:
         lines += ["", table]
     bullet = "- " if form == "markdown" else ""
     remarks = list(gate.notes)
+    more = 0 if outcome.error else decide_more_launches(gate)
+    if more:
+        remarks.append(f"{more} more launches of each undecided case are worth it: look again then")
     for item in gate.cells:
         remarks += [f"{item.cell.name}: {text}" for text in item.caveats]
     unique = list(dict.fromkeys(remarks))
     lines += [""] if unique else []
-    lines += [bullet + _escape(text, form) for text in unique]
+    lines += [bullet + escape_text(text, form) for text in unique]
     if explain:
         for item in gate.cells:
-            lines += ["", *(bullet + text for text in explain_cell(item, outcome))]
+            lines += ["", *(_explain_line(text, form) for text in explain_cell(item, outcome))]
     return "\n".join(lines)
 
 
@@ -131,7 +136,7 @@ def comparison_to_dict(comparison: Comparison) -> Dict[str, Any]:
 def _render_comparison(comparison: Comparison, form: str) -> str:
     rows = [
         [
-            _escape(ratio.case, form),
+            escape_text(ratio.case, form),
             METRICS[ratio.metric].header,
             format_figure(ratio.metric, ratio.reference),
             format_figure(ratio.metric, ratio.value),
@@ -150,14 +155,13 @@ def _render_comparison(comparison: Comparison, form: str) -> str:
         disable_numparse=True,
         colalign=["left", "left", *["right"] * 5, "left"],
     )
-    lines = [f"{comparison.side} against {comparison.reference}", "", table, ""]
+    title = f"{comparison.side} against {comparison.reference}"
+    lines = [escape_text(title, form), "", table, ""]
     bullet = "- " if form == "markdown" else ""
     for name, item in comparison.environments.items():
-        if item.level == COMPARABLE:
-            lines.append(f"{bullet}{name}: same environment.")
-        else:
-            lines.append(f"{bullet}{name}: {_escape(render_comparability(item), form)}.")
-    lines += [f"{bullet}{text}." for text in comparison.left_out]
+        text = "same environment" if item.level == COMPARABLE else render_comparability(item)
+        lines.append(f"{bullet}{escape_text(name, form)}: {escape_text(text, form)}.")
+    lines += [f"{bullet}{escape_text(text, form)}." for text in comparison.left_out]
     if any(ratio.low_ratio is None for ratio in comparison.ratios):
         lines.append(f"{bullet}One launch says nothing of how launches differ: no interval there.")
     return "\n".join(lines)
@@ -169,7 +173,7 @@ def render_noises(noises: Sequence[CellNoise], form: str) -> str:
         return json.dumps([asdict(noise) for noise in noises], indent=2)
     rows = [
         [
-            _escape(noise.name, form),
+            escape_text(noise.name, form),
             str(noise.n_launches),
             str(noise.n_nights),
             _percent(noise.launch_sd_ratio),
@@ -188,7 +192,8 @@ def render_noises(noises: Sequence[CellNoise], form: str) -> str:
     )
 
 
-def _list_cells(item: CellVerdict) -> List[str]:
+def list_cells(item: CellVerdict) -> List[str]:
+    """The row of a cell, under :data:`CELL_HEADERS`."""
     verdict = f"{item.verdict} (waived)" if item.waiver else item.verdict
     n_baseline = sum(map(len, item.cell.baseline))
     return [
@@ -211,7 +216,15 @@ def _describe_contrast(contrast: Contrast) -> str:
     )
 
 
-def _escape(text: str, form: str) -> str:
+def _explain_line(text: str, form: str) -> str:
+    if form != "markdown":
+        return text
+    depth = "  " if text.startswith(" ") else ""
+    return f"{depth}- {escape_text(text, form)}"
+
+
+def escape_text(text: str, form: str) -> str:
+    """One line of text; in markdown with what would be markup made harmless."""
     text = " ".join(text.split())
     if form != "markdown":
         return text
