@@ -1,7 +1,8 @@
 """Series in the form that Apache Otava reads, so that its verdicts can be put beside ours.
 
-One CSV file for each case with a column for each metric, and an ``otava.yaml`` that names them:
-``OTAVA_CONFIG=otava.yaml otava analyze TEST``. Nights without a value have an empty cell.
+One CSV file for each series, and an ``otava.yaml`` that names them as tests:
+``OTAVA_CONFIG=otava.yaml otava analyze TEST``. Otava reads no empty cells, so nights without a
+value have no line.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def write_otava(folder: Path, all_series: Sequence[Series]) -> List[Path]:
 
     Args:
         folder: made if absent.
-        all_series: those of one case form a file.
+        all_series: each becomes a test.
 
     Raises:
         OutputError: a file cannot be written.
@@ -36,28 +37,21 @@ def write_otava(folder: Path, all_series: Sequence[Series]) -> List[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}") from error
-    cases: Dict[str, List[Series]] = {}
-    for series in all_series:
-        cases.setdefault(series.name.split(", ", 1)[1], []).append(series)
     tests: Dict[str, Any] = {}
     written = []
-    for case, members in cases.items():
-        name = re.sub(r"[^A-Za-z0-9]+", "_", case).strip("_")
+    for series in all_series:
+        case = series.name.split(", ", 1)[1]
+        name = re.sub(r"[^A-Za-z0-9]+", "_", f"{series.metric} {case}").strip("_")
         path = folder / f"{name}.csv"
-        write_text_atomically(path, _render_csv(members))
+        write_text_atomically(path, _render_csv(series))
         written.append(path)
+        direction = -1 if METRICS[series.metric].better == LOWER else 1
         tests[name] = {
             "type": "csv",
             "file": str(path.resolve()),
             "time_column": "time",
             "attributes": ["session"],
-            "metrics": {
-                series.metric: {
-                    "column": series.metric,
-                    "direction": -1 if METRICS[series.metric].better == LOWER else 1,
-                }
-                for series in members
-            },
+            "metrics": {series.metric: {"column": series.metric, "direction": direction}},
             "csv_options": {"delimiter": ",", "quotechar": '"'},
         }
     config = folder / CONFIG_NAME
@@ -65,12 +59,12 @@ def write_otava(folder: Path, all_series: Sequence[Series]) -> List[Path]:
     return [*written, config]
 
 
-def _render_csv(members: Sequence[Series]) -> str:
+def _render_csv(series: Series) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["time", "session", *[series.metric for series in members]])
-    for nights in zip(*[series.nights for series in members]):
-        time = parse_time(nights[0].started_at).strftime("%Y-%m-%d %H:%M:%S +0000")
-        values = ["" if night.value is None else repr(night.value) for night in nights]
-        writer.writerow([time, nights[0].session, *values])
+    writer.writerow(["time", "session", series.metric])
+    for night in series.nights:
+        if night.value is not None:
+            time = parse_time(night.started_at).strftime("%Y-%m-%d %H:%M:%S +0000")
+            writer.writerow([time, night.session, repr(night.value)])
     return out.getvalue()

@@ -146,9 +146,11 @@ def test_breaks_that_the_user_knows(output, tmp_path, capsys):
 
 
 def test_otava_and_grafana_exports(output, tmp_path, capsys):
+    # Otava reads no empty cells: a night without a value has no line.
+    store(output, build_night(14, [1.0], flaw="losses finite"))
     assert main(["history", "--otava", "otava", "--annotations", "marks.json"]) == 0
     config = yaml.safe_load((tmp_path / "otava" / "otava.yaml").read_text(encoding="utf-8"))
-    test = config["tests"]["1_card"]
+    test = config["tests"]["sequences_per_second_1_card"]
     assert test["metrics"] == {
         "sequences_per_second": {"column": "sequences_per_second", "direction": 1}
     }
