@@ -22,6 +22,7 @@ _VERBS = {
     "promote": "bench.commands.promote",
     "calibrate": "bench.commands.calibrate",
     "history": "bench.commands.history",
+    "report": "bench.commands.report",
     "export": "bench.commands.export",
     "exporter": "bench.commands.exporter",
     "import": "bench.commands.import_",

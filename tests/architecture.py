@@ -27,6 +27,7 @@ BENCH_TIERS = (
     ("judge",),
     ("history",),
     ("views", "export", "doctor"),
+    ("report",),
     ("session",),
     ("commands",),
     ("cli",),

@@ -45,7 +45,7 @@ def render_rows(rows: Sequence[Row], form: str) -> str:
     if form == "csv":
         return _render_csv(rows)
     style = "github" if form == "markdown" else "simple"
-    headers, cells = _build_cells(rows)
+    headers, cells = build_cells(rows)
     if form == "table":
         # Narrow columns: the whole table should fit a terminal.
         headers = [header.replace(" ", "\n").replace("s/s", "s\n/s", 1) for header in headers]
@@ -55,7 +55,7 @@ def render_rows(rows: Sequence[Row], form: str) -> str:
 
 def render_report(results: Sequence[RunResult], form: str) -> str:
     """The table of stored runs with its caption and notes; for programs just the rows."""
-    return render_views(view_results(results), _caption(results), form)
+    return render_views(view_results(results), describe_runs(results), form)
 
 
 def render_views(views: Sequence[CaseView], caption: str, form: str) -> str:
@@ -67,7 +67,8 @@ def render_views(views: Sequence[CaseView], caption: str, form: str) -> str:
     return "\n".join([caption, "", table, "", *list_notes(views, rows)])
 
 
-def _build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
+def build_cells(rows: Sequence[Row]) -> Tuple[List[str], List[List[str]]]:
+    """Headers, and cells of each row, as text for people."""
     builds = any(row["build"] for row in rows)
     repeated = any(row["launches"] > 1 for row in rows)
     figures = _list_figures(rows)
@@ -156,7 +157,8 @@ def _finite(row: Row) -> Dict[str, Any]:
     }
 
 
-def _caption(results: Sequence[RunResult]) -> str:
+def describe_runs(results: Sequence[RunResult]) -> str:
+    """What runs have in common, in one line."""
     first = results[0]
     task = first.asked.get("task")
     facts = [
