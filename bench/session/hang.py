@@ -81,9 +81,9 @@ class ProgressClock:
     """Knows when each rank last made progress.
 
     A rank counts as silent when it has reported at least twice and then says nothing for longer
-    than ``max(hang_seconds, hang_intervals × the median of its intervals)``. Ranks that never
-    report, as in trainers where only rank 0 writes, are held to nothing while any other does;
-    when none has reported twice, all are held to ``compile_seconds``.
+    than ``max(hang_seconds, hang_intervals × the median of its intervals)``. Until its second
+    report it is held to ``compile_seconds``; a rank that never reports, as in trainers where only
+    rank 0 writes, is held to nothing while any other does.
 
     Args:
         limits: how long is too long.
@@ -100,18 +100,21 @@ class ProgressClock:
         self._started = now_seconds
         self._clocks: Dict[int, _Clock] = {rank: _Clock() for rank in ranks}
 
-    def note(self, rank: int, now_seconds: float, step: Optional[int] = None) -> None:
+    def note(
+        self, rank: int, now_seconds: float, step: Optional[int] = None, reports: int = 1
+    ) -> None:
         """A rank reported something of its training.
 
         Args:
             rank: which.
             now_seconds: monotonic time at which it was read.
-            step: the global step it told, None if it told none.
+            step: the last global step it told, None if it told none.
+            reports: how many were read at once.
         """
         clock = self._clocks[rank]
         if clock.reports:
-            clock.intervals.append(now_seconds - clock.last_seconds)
-        clock.reports += 1
+            clock.intervals.append((now_seconds - clock.last_seconds) / reports)
+        clock.reports += reports
         clock.last_seconds = now_seconds
         if step is not None:
             clock.last_step = step
@@ -152,11 +155,11 @@ class ProgressClock:
         if clock.reports < 2:
             # Nobody knows yet how long an interval is; in the first, graphs are compiled.
             phase = COMPILE
-            limit = 0.0 if some_report else limits.compile_seconds
+            limit = 0.0 if some_report and not clock.reports else limits.compile_seconds
         elif clock.last_step is not None and clock.last_step >= self._target:
             phase, limit = END, limits.end_seconds
         else:
-            usual = statistics.median(clock.intervals)
+            usual = statistics.median(clock.intervals) if clock.intervals else 0.0
             limit = max(limits.hang_seconds, limits.hang_intervals * usual)
             limit = limit if limits.hang_seconds > 0.0 else 0.0
         return RankProgress(rank, clock.reports, clock.last_step, now_seconds - since, limit, phase)

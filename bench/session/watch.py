@@ -53,11 +53,13 @@ class Watch:
                 self._observe(rank, event, now)
 
     def _note_progress(self, rank: int, events: Sequence[Event]) -> None:
-        """What is read at once is one moment, however much of it there is."""
+        """A step's rate and losses are one report, also when two handlers write each line."""
         if self._clock is None or not any(isinstance(event, _PROGRESS) for event in events):
             return
         steps = [e.global_step for e in events if isinstance(e, (LossReport, TrainerPrint))]
-        self._clock.note(rank, time.monotonic(), steps[-1] if steps else None)
+        n_rates = sum(isinstance(event, StepRate) for event in events)
+        n_reports = len(set(steps)) or n_rates or 1
+        self._clock.note(rank, time.monotonic(), steps[-1] if steps else None, n_reports)
 
     def _observe(self, rank: int, event: Event, now: float) -> None:
         live = self._live
