@@ -136,6 +136,7 @@ def train(loop: Loop, examples: Sequence[Any]) -> None:
         start_batch=start_batch,
     )
     schedule = config.optimizer.schedule
+    tf.logging.info("%s", render_resolved_line(config))
     shares = f"sequences:{rank.rank_id}/{rank.rank_size}"
     tf.logging.info("%s", render_flag_line("input_shares", shares))
     tf.logging.info("RANK_SIZE= %d  RANK_ID= %d", rank.rank_size, rank.rank_id)
