@@ -1,8 +1,8 @@
 """A trainer that trains nothing, writes the lines of a real one, and breaks as it is told.
 
-Only the standard library, so that it starts at once. ``--fault NAME`` strikes rank ``--fault-rank``
-(-1 for all) after step ``--fault-step``; just before, ``fault_at`` in the folder of the run gets the
-time, so that the test can tell how long the harness took to see it.
+Only the standard library, so that it starts at once. ``--fault NAME`` strikes rank
+``--fault-rank`` (-1 for all) after step ``--fault-step``; just before, ``fault_at`` in the folder
+of the run gets the time, so that the test can tell how long the harness took to see it.
 """
 
 import argparse

@@ -27,7 +27,7 @@ STRICT = {
     "limits.end_seconds": 1.0,
     "limits.dump_seconds": 0.5,
 }
-"""Limits for faults that are hangs anyway; others keep the usual ones, whatever the machine does."""
+"""Limits for faults that are hangs anyway; others keep the usual ones on a slow machine, too."""
 
 
 @dataclass
@@ -138,9 +138,9 @@ def list_processes(folder: Path) -> List[int]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("ASCEND_BERT_RUN_ID") in runs:
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process.pid)
+            mine = process.environ().get("ASCEND_BERT_RUN_ID") in runs
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found
 
 

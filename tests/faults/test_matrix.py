@@ -68,7 +68,7 @@ def test_rank_table(way, tmp_path, matrix):
     path.write_text(json.dumps(table), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "bench", "ranktable", "check", str(path), "--rank-size", "8"],
-        cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+        cwd=str(ROOT), capture_output=True, timeout=60,
     )  # fmt: skip
     matrix.append((f"rank table: {way}", "-", "refused", done.returncode, 0, 0))
     assert done.returncode in (2, 7), done.stdout + done.stderr
