@@ -23,6 +23,7 @@ _VERBS = {
     "calibrate": "bench.commands.calibrate",
     "history": "bench.commands.history",
     "report": "bench.commands.report",
+    "nightly": "bench.commands.nightly",
     "export": "bench.commands.export",
     "exporter": "bench.commands.exporter",
     "import": "bench.commands.import_",

@@ -20,7 +20,7 @@ from bench.report.plot import Plot, render_figure
 from bench.results.model import RunResult
 from bench.views.history import render_remarks
 from bench.views.notes import list_notes, name_case
-from bench.views.rows import CaseView, build_rows, view_results
+from bench.views.rows import CaseView, build_rows, order_by_cards, view_results
 from bench.views.tables import describe_runs
 
 MOST_LAUNCHES = 24
@@ -46,7 +46,7 @@ _Section = Tuple[str, str, Markup]
 def render_page(report: Report) -> str:
     """The whole page as text, ending in a line end."""
     style = _STYLE.read_text(encoding="utf-8")
-    views = sorted(view_results(report.results), key=_order)
+    views = sorted(view_results(report.results), key=order_by_cards)
     names = [name_case(view, views) for view in views]
     sections = list(_build_sections(report, views, names))
     navigation = element(
@@ -100,12 +100,6 @@ def render_page(report: Report) -> str:
         element("style", raw(style)),
     )
     return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
-
-
-def _order(view: CaseView) -> Tuple[str, int, int, str]:
-    """By session, cards, batch and build, as the launches of a session go in turns."""
-    first = view.case.first
-    return first.session, first.n_cards, first.batch_size or 0, first.build
 
 
 def build_policy(style: str) -> str:

@@ -60,6 +60,12 @@ def view_launches(launches: Sequence[Launch]) -> List[CaseView]:
     return [CaseView(case, (), table) for case, table in zip(cases, scaling)]
 
 
+def order_by_cards(view: CaseView) -> Tuple[str, int, int, str]:
+    """Sorts cases by session, cards, batch and build: launches of a session go in turns."""
+    first = view.case.first
+    return first.session, first.n_cards, first.batch_size or 0, first.build
+
+
 def _describe_scope(result: RunResult) -> Tuple[Any, ...]:
     """What must be the same for two card counts to be held against each other."""
     # With a total batch given each card count has a batch of its own: strong scaling.
