@@ -23,7 +23,7 @@ from bench.results.model import Failure
 from bench.results.store import RESULT_NAME, list_run_directories, read_result
 
 INDEX_NAME = "history.sqlite"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Another version on disk is dropped and read anew from the folders."""
 
 BUSY_SECONDS = 60.0
@@ -71,7 +71,8 @@ def update_index(path: Path, output: Path, rebuild: bool = False) -> Update:
         OutputError: the index cannot be written, or another process holds it for a minute.
         DataError: the file is no index.
     """
-    folders = {str(folder): folder for folder in list_run_directories(output)}
+    # Names, not paths: the results may be mounted elsewhere tomorrow.
+    folders = {folder.name: folder for folder in list_run_directories(output)}
     with _open(path) as connection:
         known = {} if rebuild else _read_stamps(connection)
         fresh = []
@@ -87,7 +88,7 @@ def update_index(path: Path, output: Path, rebuild: bool = False) -> Update:
         )
         stored = [name for (name,) in connection.execute("SELECT folder FROM runs")]
         # Looked up again: another process may have stored a run that was not there before.
-        gone = [name for name in stored if not (Path(name) / RESULT_NAME).is_file()]
+        gone = [name for name in stored if not (output / "runs" / name / RESULT_NAME).is_file()]
         connection.executemany("DELETE FROM runs WHERE folder = ?", [(name,) for name in gone])
         count = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
         connection.execute("COMMIT")

@@ -84,6 +84,14 @@ def test_the_index_follows_the_folders_and_can_be_made_anew(output):
     assert read_launches(index) == before
 
 
+def test_results_may_move(output, tmp_path, monkeypatch):
+    update_index(output / INDEX_NAME, output)
+    output.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = update_index(Path(INDEX_NAME), Path("."))
+    assert (again.n_read, again.n_removed, again.n_runs) == (0, 0, 42)
+
+
 def test_a_file_that_is_no_index_is_told(output):
     (output / INDEX_NAME).write_text("not a database, but long enough to look at" * 50)
     with pytest.raises(DataError, match="delete it, the results hold all"):
