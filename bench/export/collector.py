@@ -93,7 +93,8 @@ def build_run_families(snapshot: RunSnapshot) -> Iterator[Family]:
         "train_sequences_total": sequences,
         "train_tokens_total": sequences * facts.seq_length,
         "train_nonfinite_loss_total": sum(rank.nonfinite_losses for rank in ranks),
-        "train_checkpoints_total": sum(rank.checkpoints for rank in ranks),
+        # Whether one rank saves or all do, it is one checkpoint.
+        "train_checkpoints_total": max((rank.checkpoints for rank in ranks), default=0),
         "exporter_parse_errors_total": sum(rank.problems for rank in ranks),
     }
     for key, value in figures.items():

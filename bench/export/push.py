@@ -15,7 +15,8 @@ from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from bench.errors import UsageError
 
-JOB = "ascend-bert"
+JOB = "ascend-bert-pushed"
+"""Not the job that scrapes runs: what is pushed and scraped must stay apart."""
 _TIMEOUT_SECONDS = 5.0
 
 Note = Callable[[str], None]

@@ -22,7 +22,8 @@ FOREIGN = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped", "up"}
 
 FUNCTIONS = set(
     """avg by count group_left histogram_quantile increase label_replace le max min mode on or
-    quantile rate sort_desc sum time vector case run_id host cards version job instance rank""".split()
+    quantile rate sort_desc sum time vector
+    case run_id host cards version job instance rank""".split()
 )
 
 
@@ -195,6 +196,17 @@ def test_every_series_is_on_a_board():
         and not any(re.fullmatch(pattern, series.name) for pattern in patterns)
     }
     assert missing == set()
+
+
+def test_the_table_of_series_is_what_the_generator_makes():
+    made = subprocess.run(
+        [sys.executable, str(GENERATOR / "series_table.py")],
+        check=True,
+        cwd=str(ROOT),
+        stdout=subprocess.PIPE,
+    )
+    stored = (ROOT / "docker" / "SERIES.md").read_bytes()
+    assert made.stdout == stored, "run scripts/generate-dashboards"
 
 
 def test_provisioning_points_where_compose_puts_things():

@@ -118,7 +118,8 @@ def _fill(expr, run_id, window="1m"):
 def test_1_the_live_run_is_found_and_its_series_are_right(scene):
     prometheus = scene["prometheus"]
     run_id = wait_for(lambda: _get_run_id(prometheus), 60.0, "the run is not scraped")
-    query = f'count(ascend_bert_train_global_step{{run_id="{run_id}"}})'
+    # Of the endpoint alone: the Pushgateway has them as well.
+    query = f'count(ascend_bert_train_global_step{{run_id="{run_id}",job="ascend-bert"}})'
     wait_for(
         lambda: [s for s in prometheus.query(query) if s["value"][1] == str(CARDS)],
         60.0,
@@ -145,7 +146,7 @@ def test_2_the_pushgateway_has_the_run(scene):
         return [group for group in groups if "ascend_bert_train_loss" in group]
 
     (group,) = wait_for(is_there, 30.0, "nothing was pushed")
-    assert group["labels"]["job"] == "ascend-bert"
+    assert group["labels"]["job"] == "ascend-bert-pushed"
     assert scene["run_id"].startswith(group["labels"]["session_id"])
     query = 'count by (run_id) (ascend_bert_run_info{job="ascend-bert"})'
     assert len(scene["prometheus"].query(query)) == 2

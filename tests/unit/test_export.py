@@ -131,6 +131,7 @@ def test_counters_count_what_the_run_did():
     assert 'ascend_bert_train_sequences_total{run_id="r"} 960.0' in body
     assert 'ascend_bert_train_tokens_total{run_id="r"} 122880.0' in body
     assert 'ascend_bert_train_mlm_loss{rank="0",run_id="r"} NaN' in body
+    assert 'ascend_bert_train_checkpoints_total{run_id="r"} 1.0' in body
     assert 'ascend_bert_train_nonfinite_loss_total{run_id="r"} 2.0' in body
     assert 'ascend_bert_exporter_parse_errors_total{run_id="r"} 6.0' in body
     assert 'ascend_bert_rank_up{device="4",rank="1",run_id="r"} 1.0' in body

@@ -125,9 +125,9 @@ def test_push_replaces_and_deletes_at_the_end(notes):
         assert pusher.close()
         assert pusher.close()
     assert [request[:2] for request in gateway.requests] == [
-        ("PUT", "/metrics/job/ascend-bert/session_id/s"),
-        ("PUT", "/metrics/job/ascend-bert/session_id/s"),
-        ("DELETE", "/metrics/job/ascend-bert/session_id/s"),
+        ("PUT", "/metrics/job/ascend-bert-pushed/session_id/s"),
+        ("PUT", "/metrics/job/ascend-bert-pushed/session_id/s"),
+        ("DELETE", "/metrics/job/ascend-bert-pushed/session_id/s"),
     ]
     assert b"ascend_bert_exporter_build_info" in gateway.requests[0][3]
     assert notes == []
