@@ -123,7 +123,8 @@ def test_run_ids_cannot_leave_the_folder(tmp_path, run_id):
 def test_run_ids_of_hostile_models_are_plain(tmp_path):
     run_id = store.build_run_id("20260101T000000Z-abcd", "../../etc/pass wd.json", "cpu", 2, 1)
     assert run_id == "20260101T000000Z-abcd-pass-wd-cpu-2p-r1"
-    store.create_run_directory(tmp_path, run_id)
+    folder = store.create_run_directory(tmp_path, run_id)
+    (folder / "result.json").touch()
     with pytest.raises(OutputError):
         store.create_run_directory(tmp_path, run_id)
 
