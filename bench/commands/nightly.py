@@ -145,7 +145,7 @@ def _parse_bench_flags(
     bench_command.add_arguments(parser)
     flags = parser.parse_args([*words, "--output", arguments.output])
     for name in ("list_settings", "resume", "ab"):
-        if getattr(flags, name):
+        if getattr(flags, name) not in (None, False):
             raise UsageError(f"nightly cannot do bench --{name.replace('_', '-')}")
     said = getattr(flags, "session.repeats") or getattr(flags, "session.until_precision")
     if not said and not any(text.startswith("session.") for text in flags.assignments):
