@@ -25,10 +25,14 @@ HOST = "host"
 RESULT = "result"
 EXPORTER = "exporter"
 
+MAX_RANK_SERIES = 256
+"""Ranks of a run, or cards of a host, up to which each has series of its own."""
+
 GROUPS: Dict[str, str] = {
     RUN: "the run as a whole, while it goes and while the endpoint lingers",
-    RANK: "one series per rank of the run",
-    CARD: "one series per card of the host, read from its tools in the background",
+    RANK: f"one series per rank of the run, in runs of up to {MAX_RANK_SERIES}",
+    CARD: "one series per card of the host, read from its tools in the background; up to "
+    f"{MAX_RANK_SERIES} cards",
     HOST: "the host, or the container as far as it sees the host",
     RESULT: "the last stored result of each case",
     EXPORTER: "the harness itself",
@@ -122,6 +126,21 @@ RUN_SERIES: Tuple[Series, ...] = (
         "train_step_duration_seconds",
         "",
         "Mean step time of each reported interval of every rank, one observation per interval.",
+    ),
+    _gauge(RUN, "ranks_up", "", "Ranks whose process lives."),
+    _gauge(RUN, "ranks_global_step", "share", "Quantiles over ranks of train_global_step."),
+    _gauge(
+        RUN,
+        "ranks_interval_step_seconds",
+        "share",
+        "Quantiles over ranks of train_interval_step_seconds.",
+    ),
+    _gauge(RUN, "ranks_loss", "share", "Quantiles over ranks of train_loss, nats."),
+    _gauge(
+        RUN,
+        "ranks_last_step_timestamp_seconds",
+        "share",
+        "Quantiles over ranks of train_last_step_timestamp_seconds, Unix time.",
     ),
     _gauge(RANK, "train_global_step", "rank", "Last step that the rank reported."),
     _counter(RANK, "train_steps_total", "rank", "Steps done by the rank in this run."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -11,7 +12,10 @@ import bench
 from bench.catalogue import RUN_STATES
 from bench.export.families import Family, build_family, build_histogram, build_value
 from bench.measure.live import RankLive, RunSnapshot
-from bench.series import STEP_TIME_BUCKETS
+from bench.series import MAX_RANK_SERIES, STEP_TIME_BUCKETS
+
+QUANTILES = (0, 0.05, 0.5, 0.95, 1)
+"""Shares of the ranks at which their figures are shown; 0 and 1 are the extremes."""
 
 MAX_ENDED = 20
 """Runs of a session whose end is still shown."""
@@ -58,7 +62,9 @@ class LiveCollector(Collector):
             ended = self._list_ended()[-MAX_ENDED:]
             yield from build_state_families([*ended, snapshot])
             yield from build_run_families(snapshot)
-            yield from build_rank_families(snapshot)
+            yield from build_quantile_families(snapshot)
+            if len(snapshot.ranks) <= MAX_RANK_SERIES:
+                yield from build_rank_families(snapshot)
 
 
 def build_state_families(snapshots: Sequence[RunSnapshot]) -> Iterator[Family]:
@@ -106,6 +112,27 @@ def build_run_families(snapshot: RunSnapshot) -> Iterator[Family]:
         snapshot.step_time_sum_seconds,
         first,
     )
+
+
+def build_quantile_families(snapshot: RunSnapshot) -> Iterator[Family]:
+    """The ranks as a whole: all that thousands of them show, and cheap for a few."""
+    first = (snapshot.facts.run_id,)
+    columns: Dict[str, Callable[[RankLive], Optional[float]]] = {
+        "ranks_global_step": lambda rank: rank.step,
+        "ranks_interval_step_seconds": _compute_step_seconds,
+        "ranks_loss": lambda rank: rank.total_loss,
+        "ranks_last_step_timestamp_seconds": lambda rank: rank.last_report_seconds,
+    }
+    yield build_value("ranks_up", float(sum(rank.up for rank in snapshot.ranks)), first)
+    for key, read in columns.items():
+        found = [value for value in map(read, snapshot.ranks) if value is not None]
+        # A loss that is no number has no place in an order; it is counted elsewhere.
+        ordered = sorted(value for value in found if not math.isnan(value))
+        samples = [
+            ((str(share),), ordered[round(share * (len(ordered) - 1))] if ordered else None)
+            for share in QUANTILES
+        ]
+        yield build_family(key, samples, first)
 
 
 def build_rank_families(snapshot: RunSnapshot) -> Iterator[Family]:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from bench.export.families import Family, Sample, build_family, build_value
 from bench.measure.live import RunFacts
+from bench.series import MAX_RANK_SERIES
 from bench.telemetry.model import (
     CardReading,
     HostReading,
@@ -88,8 +89,10 @@ class TelemetryCollector(Collector):
             yield from build_host_families(sample.host)
         # Between two runs of a session the last sample is still that of the run before.
         if run is not None and sample.wall_seconds >= run.started_at_seconds:
-            yield from build_card_families(sample.cards, run.run_id)
-            yield from build_process_families(sample.ranks, run.run_id)
+            if len(sample.cards) <= MAX_RANK_SERIES:
+                yield from build_card_families(sample.cards, run.run_id)
+            if len(sample.ranks) <= MAX_RANK_SERIES:
+                yield from build_process_families(sample.ranks, run.run_id)
 
 
 def build_process_families(ranks: Mapping[int, RankReading], run_id: str) -> Iterator[Family]:

@@ -297,3 +297,28 @@ def test_promtool_finds_nothing_to_say():
 @pytest.mark.skipif("CI" not in os.environ, reason="only CI promises promtool")
 def test_ci_has_promtool():
     assert shutil.which("promtool")
+
+
+@pytest.mark.parametrize("n_ranks", [256, 257])
+def test_very_many_ranks_show_as_quantiles(n_ranks):
+    facts = {**vars(FACTS), "world_size": n_ranks, "devices": tuple(range(n_ranks))}
+    live = LiveRun(RunFacts(**facts))
+    for rank in range(n_ranks):
+        live.set_up(rank, rank > 0)
+        live.report_loss(rank, 10 * rank, 10.0, 0.7, math.nan if rank == 3 else rank, 1.5e9 + rank)
+        live.report_rate(rank, 2.0 if rank else 0.5, 1.5e9)
+    telemetry = _full_telemetry(range(n_ranks), n_ranks)
+    body = _expose(BuildCollector(), LiveCollector(live.snapshot), _telemetry(lambda: telemetry))
+    assert ("ascend_bert_train_global_step{" in body) == (n_ranks <= 256)
+    assert ("ascend_bert_npu_power_watts{" in body) == (n_ranks <= 256)
+    shown = dict(re.findall(r'ascend_bert_ranks_global_step{[^}]*share="([^"]+)"} (\S+)', body))
+    top = 10.0 * (n_ranks - 1)
+    assert shown == {
+        "0": "0.0", "0.05": str(10.0 * round(0.05 * (n_ranks - 1))),
+        "0.5": str(10.0 * round(0.5 * (n_ranks - 1))),
+        "0.95": str(10.0 * round(0.95 * (n_ranks - 1))), "1": str(top),
+    }  # fmt: skip
+    assert f'ascend_bert_ranks_up{{run_id="{FACTS.run_id}"}} {n_ranks - 1}.0' in body
+    assert re.search(r'ranks_interval_step_seconds{[^}]*share="1"} 2.0', body)
+    if n_ranks > 256:
+        assert sum(not line.startswith("#") for line in body.splitlines()) < 200

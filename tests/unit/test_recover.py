@@ -1,4 +1,4 @@
-"""What a dead harness leaves: results rebuilt, sessions resumed, orphans found; living ones spared."""
+"""What a dead harness leaves: results rebuilt, sessions resumed, orphans found; the living spared."""
 
 import json
 import os

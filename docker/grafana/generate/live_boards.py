@@ -110,7 +110,7 @@ def build_run_overview() -> Dashboard:
         build_stat(
             "Ranks up",
             "Processes that live.",
-            Query(f"sum(max by (rank) ({P}rank_up{{{RUN}}}))"),
+            Query(f"max({P}ranks_up{{{RUN}}})"),
         ),
         build_stat(
             "Reports with NaN",
@@ -242,7 +242,10 @@ def build_ranks() -> Dashboard:
         build_lines(
             "Step time by rank",
             "Mean step time of each rank's last reported interval.",
-            Query(f"{P}train_interval_step_seconds{{{RANK}}}", "rank {{rank}}"),
+            [
+                Query(f"{P}train_interval_step_seconds{{{RANK}}}", "rank {{rank}}"),
+                Query(f"{P}ranks_interval_step_seconds{{{RUN}}}", "quantile {{share}}"),
+            ],
             "s",
             minimum=0,
         ),
@@ -278,12 +281,21 @@ def build_ranks() -> Dashboard:
         build_lines(
             "Global step",
             "Last step that each rank reported.",
-            Query(f"{P}train_global_step{{{RANK}}}", "rank {{rank}}"),
+            [
+                Query(f"{P}train_global_step{{{RANK}}}", "rank {{rank}}"),
+                Query(f"{P}ranks_global_step{{{RUN}}}", "quantile {{share}}"),
+            ],
         ),
         build_lines(
             "Time since the last report",
             "Grows while a rank is silent.",
-            Query(f"time() - {P}train_last_step_timestamp_seconds{{{RANK}}}", "rank {{rank}}"),
+            [
+                Query(f"time() - {P}train_last_step_timestamp_seconds{{{RANK}}}", "rank {{rank}}"),
+                Query(
+                    f"time() - {P}ranks_last_step_timestamp_seconds{{{RUN}}}",
+                    "quantile {{share}}",
+                ),
+            ],
             "s",
             minimum=0,
         ),
@@ -294,7 +306,10 @@ def build_ranks() -> Dashboard:
         build_lines(
             "Total loss",
             "Each rank has its own part of the data, so the curves differ by noise.",
-            Query(f"{P}train_loss{{{RANK}}}", "rank {{rank}}"),
+            [
+                Query(f"{P}train_loss{{{RANK}}}", "rank {{rank}}"),
+                Query(f"{P}ranks_loss{{{RUN}}}", "quantile {{share}}"),
+            ],
             width=6,
         ),
         build_lines(
