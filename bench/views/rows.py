@@ -126,6 +126,9 @@ def describe_validity(launches: Sequence[Launch], failures: Sequence[Optional[st
     if len(kinds) == 1:
         return kinds[0]
     n_valid = sum(1 for launch in launches if launch.valid)
+    if n_valid == len(launches):
+        unsteady = sum(1 for launch in launches if not launch.steady)
+        return f"VALID, {unsteady} of {n_valid} not steady"
     bad = [text for text in kinds if not text.startswith("VALID")]
     return f"{n_valid} of {len(launches)} VALID" + "".join(f"; {text}" for text in bad)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.errors import DataError, OutputError
 from bench.results import store
+from bench.results.cases import launch_of_result
 from bench.results.model import (
     SCHEMA_VERSION,
     Check,
@@ -24,7 +25,7 @@ from bench.results.model import (
     result_to_dict,
 )
 from bench.spec import build_spec, for_cards, spec_to_dict
-from bench.views.rows import build_rows, view_results
+from bench.views.rows import build_rows, describe_validity, view_results
 from bench.views.tables import format_figure, render_report, render_rows
 
 WINDOW = "the steady intervals"
@@ -196,3 +197,14 @@ def test_machine_forms_keep_every_digit():
 )
 def test_figures_are_rounded_by_the_catalogue(key, value, text):
     assert format_figure(key, value) == text
+
+
+def test_launches_of_which_some_are_not_steady_are_counted():
+    steady = launch_of_result(build_result(1))
+    restless = replace(steady, steady=False)
+    invalid = replace(steady, valid=False, checks=[Check("steps reached", False, "9", "10")])
+    assert describe_validity([steady, restless], [None, None]) == "VALID, 1 of 2 not steady"
+    assert describe_validity([restless], [None]) == "VALID, not steady"
+    assert describe_validity([steady, invalid], [None, None]) == (
+        "1 of 2 VALID; INVALID: steps reached"
+    )
