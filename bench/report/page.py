@@ -37,7 +37,7 @@ _HATCHES: Tuple[Tuple[str, str, str], ...] = (
     ("overflow", "c6", "M4 0V8M0 4H8"),
     ("outlier", "c4", "M2 0V8M6 0V8"),
     ("tail", "c7", "M4 4h0.1"),
-    ("unsettled", "c7", "M0 0L8 8M0 8L8 0"),
+    ("unsettled", "c7", "M0 4H3"),
 )
 
 _Section = Tuple[str, str, Markup]
@@ -121,9 +121,7 @@ def _render_hatches() -> Markup:
         )
         for key, colour, d in _HATCHES
     ]
-    return element(
-        "svg", element("defs", *patterns), class_="hatches", aria_hidden="true", focusable="false"
-    )
+    return element("svg", element("defs", *patterns), class_="hatches", aria_hidden="true")
 
 
 def _render_verdict(report: Report) -> Markup:

@@ -24,7 +24,7 @@ from bench.report.scales import (
 )
 
 WIDTH, HEIGHT = 560.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 32.0, 54.0
+LEFT, RIGHT, TOP, BOTTOM = 74.0, 16.0, 32.0, 54.0
 N_STYLES = 8
 """Line styles of the style sheet; a further line takes the first again."""
 
@@ -157,7 +157,9 @@ def render_figure(plot: Plot, number: int) -> Markup:
         aria_label=f"{plot.title}. {plot.description}",
     )
     caption = element(
-        "figcaption", element("strong", plot.title), element("span", " " + plot.caption)
+        "figcaption",
+        element("strong", plot.title),
+        element("span", " " + plot.caption) if plot.caption else None,
     )
     return element("figure", caption, svg, _render_legend(plot))
 

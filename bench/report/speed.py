@@ -8,7 +8,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from bench.measure.scaling import ScalingTable
-from bench.measure.windows import REASONS
+from bench.measure.windows import MEASURED, REASONS
 from bench.report.plot import Area, Line, Mark, Plot, Shade, Whisker
 from bench.report.timelines import (
     Timeline,
@@ -60,7 +60,8 @@ def plot_throughput(result: RunResult, name: str) -> Optional[Plot]:
     drawn = np.concatenate([item.rates if not areas else [] for item in timelines]) * batch
     outside = int(np.count_nonzero((drawn < low) | (drawn > high)))
     caption = f"{told} Shaded intervals are not measured"
-    caption += ", but for outliers, which are." if "outlier" in spans else "."
+    exceptions = [f"'{reason}'" for reason in spans if reason in MEASURED]
+    caption += f", but for {' and '.join(exceptions)}." if exceptions else "."
     if low > 0.0:
         caption += " The axis does not begin at 0."
     if outside:
@@ -185,7 +186,8 @@ def plot_step_times(view: CaseView, name: str) -> Optional[Plot]:
     least, most = int(steps.min()), int(steps.max())
     basis = "single steps" if most == 1 else f"means of {_range(least, most)} steps"
     caption = f"{len(times)} intervals of all ranks and launches, {basis}, weighted by steps; "
-    caption += "the dotted lines are the figures of the table."
+    caption += "the dotted lines are the figures of the table"
+    caption += ", means over the launches." if len(view.case.used) > 1 else "."
     beyond = int(np.count_nonzero(~inside))
     if beyond:
         caption += f" {beyond} above {high:.4g} ms are not drawn (longest {times.max():.4g} ms)."

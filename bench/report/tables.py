@@ -25,8 +25,8 @@ def render_results(rows: Sequence[Row]) -> Markup:
     headers, cells = build_cells(rows)
     lead = headers.index("cards") + 1
     texts: List[List[Content]] = []
-    for row in cells:
-        word = render_word("good" if row[-1].startswith("VALID") else "bad", row[-1])
+    for row, plain in zip(cells, rows):
+        word = render_word("good" if plain["valid"] else "bad", row[-1])
         # A wide table scrolls: what is wrong with a row must be in sight.
         texts.append([*row[:lead], word, *row[lead:-1]])
     numeric = [place for place in range(len(headers)) if place != lead]

@@ -25,6 +25,7 @@ tf() { pytest_in tf .venv/bin/python tests/tf; }
 faults() { pytest_in faults .venv/bin/python tests/faults; }
 launchers() { pytest_in launchers .venv/bin/python tests/launchers; }
 prometheus() { pytest_in prometheus .venv-dev/bin/python tests/prometheus; }
+browser() { pytest_in browser .venv-dev/bin/python tests/browser; }
 docker() { run docker scripts/test-docker; }
 
 # Two lanes side by side; what a suite prints comes in one piece when it ends.
@@ -34,6 +35,7 @@ all() {
   faults
   launchers
   prometheus
+  browser
   docker
   wait
 }

@@ -114,9 +114,15 @@ class Page:
         path.write_bytes(base64.b64decode(found["data"]))
 
     def list_requests(self) -> List[str]:
-        """Addresses of all requests since the page was opened."""
-        events = [e for e in self.browser.events if e.get("method") == "Network.requestWillBeSent"]
-        return [event["params"]["request"]["url"] for event in events]
+        """Addresses of all requests since the page was opened, but those that a policy stopped."""
+        asked: Dict[str, str] = {}
+        for event in self.browser.events:
+            parameters = event.get("params", {})
+            if event.get("method") == "Network.requestWillBeSent":
+                asked[parameters["requestId"]] = parameters["request"]["url"]
+            elif parameters.get("blockedReason") == "csp":
+                asked.pop(parameters["requestId"], None)
+        return list(asked.values())
 
     def list_complaints(self) -> List[str]:
         """What the browser has logged: violations of the policy, errors of scripts."""
