@@ -28,7 +28,9 @@ def probe(address: str) -> str:
     """Tells whether somebody listens at host:port, nobody does, or no answer comes from there."""
     host, port = address.rsplit(":", 1)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_SECONDS).close()
+        socket.create_connection(
+            (host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_SECONDS
+        ).close()
     except ConnectionRefusedError:
         return REFUSES
     except OSError:

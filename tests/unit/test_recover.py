@@ -1,4 +1,4 @@
-"""What a dead harness leaves: results rebuilt, sessions resumed, orphans found; the living spared."""
+"""What a dead harness leaves: results rebuilt, sessions resumed, orphans found, others spared."""
 
 import json
 import os

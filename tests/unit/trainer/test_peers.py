@@ -15,14 +15,14 @@ def listener():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
-        yield "127.0.0.1:{}".format(server.getsockname()[1])
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
 def closed_address():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        yield "127.0.0.1:{}".format(server.getsockname()[1])
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def watch(workers, **more):
