@@ -24,11 +24,14 @@ from bench.report.scales import (
 )
 
 WIDTH, HEIGHT = 560.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 74.0, 16.0, 32.0, 54.0
+RIGHT, TOP, BOTTOM = 16.0, 32.0, 54.0
+LEAST_LEFT = 50.0
 N_STYLES = 8
 """Line styles of the style sheet; a further line takes the first again."""
 
 _COLUMNS = 320
+_CHARACTER = 11.5
+"""Width of a digit on a phone, where the text of a drawing is largest."""
 
 Range = Tuple[float, float]
 
@@ -143,7 +146,7 @@ def render_figure(plot: Plot, number: int) -> Markup:
     ]
     frame = element(
         "clipPath",
-        element("rect", x=LEFT, y=TOP, width=WIDTH - LEFT - RIGHT, height=HEIGHT - TOP - BOTTOM),
+        element("rect", x=x.start, y=TOP, width=x.end - x.start, height=HEIGHT - TOP - BOTTOM),
         id=clip,
     )
     svg = element(
@@ -165,23 +168,35 @@ def render_figure(plot: Plot, number: int) -> Markup:
 
 
 def _build_scales(plot: Plot) -> Tuple[Scale, Scale]:
+    y = _build_y_scale(plot)
+    longest = max((len(text) for text in format_ticks(_list_ticks(y))), default=0)
     xs = [_ends(line.x) for line in plot.lines] + [_ends(area.x) for area in plot.areas]
     spans = [end for shade in plot.shades for span in shade.spans for end in span]
     bars = [end for bar in plot.bars for end in bar[:2]]
     known = [value for pair in xs for value in pair] + spans + bars
     known += [whisker.x for whisker in plot.whiskers]
-    left, right = plot.x_range or (min(known, default=0.0), max(known, default=1.0))
-    if not right > left:
-        left, right = left - 0.5, right + 0.5
-    x = Scale(left, right, LEFT, WIDTH - RIGHT, plot.x_log)
+    low, high = plot.x_range or (min(known, default=0.0), max(known, default=1.0))
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    start = max(LEAST_LEFT, 8.0 + _CHARACTER * longest)
+    return Scale(low, high, start, WIDTH - RIGHT, plot.x_log), y
+
+
+def _build_y_scale(plot: Plot) -> Scale:
     if plot.y_range is not None:
-        return x, Scale(*plot.y_range, HEIGHT - BOTTOM, TOP, plot.y_log)
+        return Scale(*plot.y_range, HEIGHT - BOTTOM, TOP, plot.y_log)
     ys = [value for line in plot.lines for value in _ends(line.y)]
     ys += [value for area in plot.areas for part in (area.low, area.high) for value in _ends(part)]
     ys += [value for item in plot.whiskers for value in (item.low, item.high, item.y)]
     ys += [mark.y for mark in plot.marks if mark.y is not None]
     ys += [0.0, *(bar[2] for bar in plot.bars)] if plot.bars else []
-    return x, build_scale(ys, HEIGHT - BOTTOM, TOP)
+    return build_scale(ys, HEIGHT - BOTTOM, TOP)
+
+
+def _list_ticks(scale: Scale) -> List[float]:
+    if scale.log:
+        return choose_log_ticks(scale.low, scale.high)
+    return choose_ticks(scale.low, scale.high)
 
 
 def _ends(values: np.ndarray) -> List[float]:
@@ -191,11 +206,11 @@ def _ends(values: np.ndarray) -> List[float]:
 
 def _render_axes(plot: Plot, x: Scale, y: Scale) -> Markup:
     parts: List[Markup] = []
-    ticks = choose_log_ticks(y.low, y.high) if y.log else choose_ticks(y.low, y.high, 6)
+    ticks = _list_ticks(y)
     for tick, text in zip(ticks, format_ticks(ticks)):
         place = y.at(tick)
-        parts.append(raw(f'<path class="grid" d="M{LEFT:g} {place:.1f}H{WIDTH - RIGHT:g}"/>'))
-        parts.append(_render_text(text, LEFT - 6, place + 4, "end"))
+        parts.append(raw(f'<path class="grid" d="M{x.start:g} {place:.1f}H{WIDTH - RIGHT:g}"/>'))
+        parts.append(_render_text(text, x.start - 6, place + 4, "end"))
     if plot.x_ticks is not None:
         told = list(plot.x_ticks)
     else:
@@ -204,11 +219,11 @@ def _render_axes(plot: Plot, x: Scale, y: Scale) -> Markup:
     bottom = HEIGHT - BOTTOM
     for value, text in told:
         place = x.at(value)
-        anchor = "end" if place > WIDTH - RIGHT - 12 else "middle"
+        anchor = "end" if place + 0.5 * _CHARACTER * len(text) > WIDTH else "middle"
         parts.append(raw(f'<path class="axis" d="M{place:.1f} {bottom:g}v5"/>'))
         parts.append(_render_text(text, place, bottom + 20, anchor))
-    parts.append(raw(f'<path class="axis" d="M{LEFT:g} {bottom:g}H{WIDTH - RIGHT:g}"/>'))
-    parts.append(_render_text(plot.x_label, 0.5 * (LEFT + WIDTH - RIGHT), HEIGHT - 10, "middle"))
+    parts.append(raw(f'<path class="axis" d="M{x.start:g} {bottom:g}H{WIDTH - RIGHT:g}"/>'))
+    parts.append(_render_text(plot.x_label, 0.5 * (x.start + WIDTH - RIGHT), HEIGHT - 10, "middle"))
     parts.append(_render_text(plot.y_label, 4.0, 16.0, "start"))
     return join(parts, "")
 
@@ -298,9 +313,9 @@ def _render_whisker(item: Whisker, x: Scale, y: Scale) -> Markup:
 def _render_mark(mark: Mark, x: Scale, y: Scale) -> Markup:
     if mark.x is not None:
         place = x.at(mark.x)
-        if not LEFT - 1 <= place <= WIDTH - RIGHT + 1:
+        if not x.start - 1 <= place <= WIDTH - RIGHT + 1:
             return raw("")
-        late = place > 0.7 * WIDTH
+        late = place + 5.0 + _CHARACTER * len(mark.label) > WIDTH
         line = raw(f'<path class="mark" d="M{place:.1f} {TOP:g}V{HEIGHT - BOTTOM:g}"/>')
         height = TOP + 14.0 + 18.0 * (mark.row % 4)
         text = _render_text(
@@ -311,7 +326,7 @@ def _render_mark(mark: Mark, x: Scale, y: Scale) -> Markup:
     place = y.at(mark.y)
     if not TOP - 1 <= place <= HEIGHT - BOTTOM + 1:
         return raw("")
-    line = raw(f'<path class="mark" d="M{LEFT:g} {place:.1f}H{WIDTH - RIGHT:g}"/>')
+    line = raw(f'<path class="mark" d="M{x.start:g} {place:.1f}H{WIDTH - RIGHT:g}"/>')
     height = place - 5 if place > TOP + 20 else place + 16
     return join([line, _render_text(mark.label, WIDTH - RIGHT - 4, height, "end")], "")
 
