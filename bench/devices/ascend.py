@@ -15,6 +15,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 from bench.devices.base import Allocation, Availability, Backend, Placement
 from bench.devices.hosts import Host, choose_addresses, place_on_devices
 from bench.errors import BackendUnavailableError, OutputError
+from bench.ranktable.addresses import read_addresses
 from bench.ranktable.create import build_rank_table, select_ranks
 from bench.ranktable.model import RankTable
 from bench.ranktable.parse import read_rank_table
@@ -23,6 +24,9 @@ from bench.ranktable.rules import check_rank_table
 from bench.spec import RunSpec
 
 CARDS_PER_SERVER = 8
+HCCN_CONF = "/etc/hccn.conf"
+# HCCL tells servers apart by this name; a job of one server may take any.
+_LOCAL_SERVER = "127.0.0.1"
 _DEVICE_NODE = re.compile(r"davinci(\d+)$")
 _HCCL_CONNECT_TIMEOUT_SECONDS = "600"
 _PROBE_TIMEOUT_SECONDS = 60.0
@@ -34,13 +38,20 @@ class AscendBackend(Backend):
     Args:
         device_root: folder of the device nodes; a test passes its own.
         python: interpreter that must find ``npu_bridge``.
+        hccn_conf: where the driver keeps the addresses of this host's cards.
     """
 
     name = "ascend"
     default_iterations_per_loop = 100
 
-    def __init__(self, device_root: str = "/dev", python: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        device_root: str = "/dev",
+        python: Optional[str] = None,
+        hccn_conf: str = HCCN_CONF,
+    ) -> None:
         self._device_root = device_root
+        self._hccn_conf = Path(hccn_conf)
         self._python = python or sys.executable
 
     def probe(self) -> Availability:
@@ -80,7 +91,7 @@ class AscendBackend(Backend):
                 "choose a --launcher for several"
             )
         chosen = devices[: spec.n_cards]
-        table = find_rank_table(spec, ()) if spec.n_cards > 1 or spec.rank_table else None
+        table = self._find_local_table(spec) if spec.n_cards > 1 or spec.rank_table else None
         if table is not None:
             chosen = [entry.device_id for entry in table.entries]
             absent = sorted(set(chosen) - set(devices))
@@ -110,12 +121,12 @@ class AscendBackend(Backend):
         path = name_rank_table(spec)
         if spec.n_cards == 1 and not spec.rank_table:
             return {}
-        table = find_rank_table(spec, hosts)
+        table = find_rank_table(spec, hosts) if hosts else self._find_local_table(spec)
         if table is None:
             raise BackendUnavailableError(
-                f"{spec.n_cards} Ascend cards need a rank table, none is given; name one with "
-                "--set rank_table=FILE or RANK_TABLE_FILE, make one with 'ascend-bert ranktable "
-                "create'"
+                f"{spec.n_cards} Ascend cards need a rank table, none is given and "
+                f"{self._hccn_conf} is not there to make it from; name one with --set "
+                "rank_table=FILE or RANK_TABLE_FILE, make one with 'ascend-bert ranktable create'"
             )
         if run_dir is None:
             return {"rank_table": os.path.abspath(path)}
@@ -125,6 +136,15 @@ class AscendBackend(Backend):
         except OSError as error:
             raise OutputError(f"cannot write {written}: {error.strerror}") from error
         return {"rank_table": str(written.resolve())}
+
+    def _find_local_table(self, spec: RunSpec) -> Optional[RankTable]:
+        """The table that was given, else one made from the addresses of this host's own cards."""
+        table = find_rank_table(spec, ())
+        if table is not None or not self._hccn_conf.is_file():
+            return table
+        addresses = read_addresses(self._hccn_conf)
+        devices = list_device_ids(self._device_root)[: spec.n_cards]
+        return build_rank_table({_LOCAL_SERVER: addresses}, spec.n_cards, devices)
 
     def build_rank_environment(
         self, spec: RunSpec, allocation: Allocation, rank: int, shared: Mapping[str, str]

@@ -11,7 +11,7 @@ from bench.devices.base import Availability, Backend, resolve_iterations_per_loo
 from bench.devices.choose import build_backends, choose_backend
 from bench.devices.cpu import CpuBackend, find_free_ports, share_cores
 from bench.devices.simulated import SimulatedBackend
-from bench.errors import BackendUnavailableError
+from bench.errors import BackendUnavailableError, UsageError
 from bench.ranktable.create import build_rank_table
 from bench.ranktable.render import render_rank_table
 from bench.spec import build_spec
@@ -121,7 +121,7 @@ def test_several_ascend_cards_need_a_rank_table(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK_TABLE_FILE", raising=False)
     for device in (0, 1):
         (tmp_path / f"davinci{device}").touch()
-    backend = AscendBackend(str(tmp_path))
+    backend = AscendBackend(str(tmp_path), hccn_conf=str(tmp_path / "absent"))
     spec = _spec(cards="2")
     allocation = backend.allocate(spec, (2,))
     with pytest.raises(BackendUnavailableError, match="none is given"):
@@ -134,6 +134,29 @@ def test_several_ascend_cards_need_a_rank_table(tmp_path, monkeypatch):
     variables = backend.build_rank_environment(named, allocation, 1, shared)
     assert variables["RANK_TABLE_FILE"] == str(table)
     assert variables["ASCEND_DEVICE_ID"] == "1"
+
+
+def test_the_table_of_one_host_is_made_from_its_own_addresses(tmp_path, monkeypatch):
+    monkeypatch.delenv("RANK_TABLE_FILE", raising=False)
+    for device in range(8):
+        (tmp_path / f"davinci{device}").touch()
+    conf = tmp_path / "hccn.conf"
+    lines = [
+        f"address_{i}=192.168.{i % 4}.{1 + i // 4}\nnetmask_{i}=255.255.255.0" for i in range(8)
+    ]
+    conf.write_text("\n".join(lines) + "\n")
+    backend = AscendBackend(str(tmp_path), hccn_conf=str(conf))
+    spec = _spec(cards="8")
+    allocation = backend.allocate(spec, (8,))
+    shared = backend.prepare_shared(spec, allocation, (), tmp_path)
+    (server,) = json.loads((tmp_path / "rank_table.json").read_text())["server_list"]
+    assert [card["device_id"] for card in server["device"]] == [str(i) for i in range(8)]
+    assert server["device"][5]["device_ip"] == "192.168.1.2"
+    variables = backend.build_rank_environment(spec, allocation, 7, shared)
+    assert variables["RANK_TABLE_FILE"] == str(tmp_path / "rank_table.json")
+    conf.write_text("address_0=192.168.0.1\n")
+    with pytest.raises(UsageError, match="no address for device 1"):
+        backend.allocate(spec, (8,))
 
 
 class _There(Backend):
