@@ -23,6 +23,7 @@ RANK = "rank"
 CARD = "card"
 HOST = "host"
 RESULT = "result"
+JUDGED = "judged"
 EXPORTER = "exporter"
 
 MAX_RANK_SERIES = 256
@@ -35,6 +36,7 @@ GROUPS: Dict[str, str] = {
     f"{MAX_RANK_SERIES} cards",
     HOST: "the host, or the container as far as it sees the host",
     RESULT: "the last stored result of each case",
+    JUDGED: "what judging made of stored results: the history's changes, the gate's last verdicts",
     EXPORTER: "the harness itself",
 }
 """Where series come from, and what that is, for tables of documentation."""
@@ -92,10 +94,6 @@ def _counter(group: str, name: str, labels: str, text: str) -> Series:
     return _series("counter", group, name, labels, text)
 
 
-def _histogram(group: str, name: str, labels: str, text: str) -> Series:
-    return _series("histogram", group, name, labels, text)
-
-
 RUN_SERIES: Tuple[Series, ...] = (
     _gauge(
         RUN,
@@ -121,7 +119,8 @@ RUN_SERIES: Tuple[Series, ...] = (
         "Reports of all ranks whose total loss was NaN or infinite.",
     ),
     _counter(RUN, "train_checkpoints_total", "", "Checkpoints saved."),
-    _histogram(
+    _series(
+        "histogram",
         RUN,
         "train_step_duration_seconds",
         "",
@@ -353,6 +352,30 @@ RESULT_SERIES: Tuple[Series, ...] = (
 )
 """What stored results give."""
 
+_CELL = "case metric"
+_CHANGE = "case metric session kind effect"
+
+JUDGED_SERIES: Tuple[Series, ...] = tuple(
+    _gauge(JUDGED, *row)
+    for row in (
+        ("history_nights", _CELL, "Nights on which the metric was measured."),
+        ("history_change_timestamp_seconds", _CHANGE, "First night after a change, Unix time."),
+        ("history_change_found_timestamp_seconds", _CHANGE, "Night that showed it, Unix time."),
+        ("history_change_ratio", _CHANGE, "Level after the change over that before, minus 1."),
+        ("gate_info", "session", "Session that was judged last; always 1."),
+        ("gate_verdict", "verdict", "1 for the last verdict, 0 for the others."),
+        ("gate_exit_code", "", "Exit code of the last verdict."),
+        ("gate_judged_timestamp_seconds", "", "When the last verdict was given, Unix time."),
+        ("gate_case_verdict", "case metric verdict", "1 for the last verdict on it, else 0."),
+        ("gate_case_waived", _CELL, "1 when a waiver says that a regression does not count."),
+        ("gate_case_looks", _CELL, "Looks that the verdict took."),
+        ("gate_case_change_ratio", _CELL, "Candidate over baseline, minus 1."),
+        ("gate_case_margin_ratio", _CELL, "Loss that a pass has to rule out."),
+        ("judged_unreadable_verdicts", "", "Files of verdicts that are damaged."),
+    )
+)
+"""What verdicts and the history give."""
+
 COMMON_SERIES: Tuple[Series, ...] = (
     _gauge(
         EXPORTER,
@@ -369,7 +392,9 @@ COMMON_SERIES: Tuple[Series, ...] = (
 )
 """What the harness says of itself."""
 
-ALL_SERIES: Tuple[Series, ...] = RUN_SERIES + TELEMETRY_SERIES + RESULT_SERIES + COMMON_SERIES
+ALL_SERIES: Tuple[Series, ...] = (
+    RUN_SERIES + TELEMETRY_SERIES + RESULT_SERIES + JUDGED_SERIES + COMMON_SERIES
+)
 
 SERIES: Dict[str, Series] = {series.key: series for series in ALL_SERIES}
 """Series by name without the prefix."""

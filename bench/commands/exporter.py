@@ -10,16 +10,19 @@ from typing import List
 
 from prometheus_client.registry import Collector
 
+from bench.commands.gate import read_rules_or_default
 from bench.errors import EXIT_OK, DataError, UsageError
 from bench.export.collector import BuildCollector
+from bench.export.judged import JudgedCollector, VerdictReader
 from bench.export.publisher import check_textfile, write_textfile
 from bench.export.server import DEFAULT_PORT, LOOPBACK, MetricsServer, build_registry, parse_listen
 from bench.export.stored import MAX_CASES, ResultCollector, ResultReader, list_stored
 from bench.export.web_guard import WebGuard
+from bench.judge.rules import Rules
 from bench.session.signals import SignalCatcher
 
 NAME = "exporter"
-SUMMARY = "serve the last stored result of each case to Prometheus"
+SUMMARY = "serve stored results, their changes and verdicts to Prometheus"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"cases to export, the latest ones (default: {MAX_CASES})",
     )
+    parser.add_argument(
+        "--rules", metavar="FILE", help="YAML file: metrics and known breaks of the history"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal asks for the end, which is the normal one.
 
     Raises:
-        UsageError: a flag or the web config does not hold.
+        UsageError: a flag, the rules or the web config does not hold.
         DataError: there is no such directory.
         PortError: the port cannot be bound.
         OutputError: the text file cannot be written.
@@ -70,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError(f"no results directory {output}; make results with 'ascend-bert bench'")
     if arguments.max_cases < 1:
         raise UsageError(f"--max-cases must be 1 or more, got {arguments.max_cases}")
-    collectors = build_collectors(output, arguments.max_cases)
+    rules = read_rules_or_default(arguments.rules)
+    collectors = build_collectors(output, arguments.max_cases, rules)
     if arguments.textfile is not None:
         if arguments.listen is not None or arguments.web_config is not None:
             raise UsageError("--textfile serves nothing: drop --listen and --web.config.file")
@@ -88,8 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def build_collectors(output: Path, max_cases: int) -> List[Collector]:
+def build_collectors(output: Path, max_cases: int, rules: Rules) -> List[Collector]:
     """What is exported of a results directory; whoever adds a source adds it here."""
     results = ResultReader(list_stored(output))
-    results.read()  # many results take a while the first time: not in the first scrape
-    return [BuildCollector(), ResultCollector(results, max_cases)]
+    collectors = [
+        BuildCollector(),
+        ResultCollector(results, max_cases),
+        JudgedCollector(results, VerdictReader(output), rules, max_cases),
+    ]
+    for collector in collectors:
+        list(collector.collect())  # many results take a while the first time: not in a scrape
+    return collectors

@@ -6,13 +6,15 @@ import argparse
 import datetime
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
-from bench.errors import NoVerdictError
-from bench.judge.evaluate import judge_launches
+from bench.errors import BenchError, NoVerdictError
+from bench.judge.evaluate import Outcome, judge_launches
+from bench.judge.launches import Launch
 from bench.judge.rules import Rules, read_rules
 from bench.judge.sources import read_last_session, read_side
-from bench.results.store import write_text_atomically
+from bench.judge.verdicts import build_stored_verdict, write_verdict
+from bench.results.store import RESULT_NAME, write_text_atomically
 from bench.views.verdicts import FORMATS, render_outcome
 
 NAME = "gate"
@@ -76,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NoVerdictError("one of the sides has no launches")
     today = arguments.today or datetime.datetime.now(datetime.timezone.utc).date()
     outcome = judge_launches(candidate, baseline, rules, today)
+    store_verdict(output, outcome, candidate)
     if arguments.file is not None:
         text = render_outcome(outcome, "json", True)
         write_text_atomically(Path(arguments.file), text + "\n")
@@ -83,3 +86,19 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.error is not None:
         print(f"ascend-bert: error: {outcome.error}", file=sys.stderr)
     return outcome.exit_code
+
+
+def store_verdict(output: Path, outcome: Outcome, candidate: Sequence[Launch]) -> None:
+    """Leaves the verdict for the exporter, if these are runs of the results folder.
+
+    Where it cannot be written, as on results that are mounted to be read, the verdict itself
+    stands all the same: that is told, and no more.
+    """
+    names = [launch.run_id for launch in candidate]
+    if not all((output / "runs" / name / RESULT_NAME).is_file() for name in names):
+        return
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    try:
+        write_verdict(output, build_stored_verdict(outcome, candidate, now))
+    except BenchError as error:
+        print(f"the verdict was not stored for the exporter: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from bench.catalogue import METRICS
 from bench.errors import DataError
 from bench.export.families import Family, Sample, build_family, build_value
+from bench.judge.launches import Launch, launch_of_result
 from bench.measure.scaling import compute_scaling_efficiency
 from bench.results.fingerprint import build_fingerprint, hash_fingerprint
 from bench.results.model import RunResult
@@ -41,6 +42,7 @@ class StoredResult:
         ended_seconds: the same, None where not known.
         checks: name → passed, only those that could be checked.
         figures: series key → value, of a valid run only.
+        launch: what judging reads of it.
     """
 
     case: str
@@ -53,6 +55,12 @@ class StoredResult:
     ended_seconds: Optional[float]
     checks: Mapping[str, bool]
     figures: Mapping[str, float]
+    launch: Optional[Launch] = None
+
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+        return self.labels[0] if self.labels else ""
 
 
 @dataclass
@@ -105,16 +113,20 @@ class ResultCollector(Collector):
         """Families of the catalogue; a figure that a result lacks is left out."""
         results = self._reader.read()
         counts: Dict[str, int] = {}
-        last: Dict[str, StoredResult] = {}
         for result in results:
             counts[result.case] = counts.get(result.case, 0) + 1
-            last[result.case] = result
-        ordered = sorted(last.values(), key=lambda result: result.started_seconds)
+        ordered = list_last(results)
         shown = ordered[-self._max_cases :]
         yield build_value("exporter_unreadable_results", self._reader.n_unreadable)
         yield build_value("exporter_cases_left_out", len(ordered) - len(shown))
         if shown:
             yield from build_result_families(shown, counts, compute_efficiencies(results))
+
+
+def list_last(results: Sequence[StoredResult]) -> List[StoredResult]:
+    """The last result of each case, in order of their start, as ``results`` are."""
+    last = {result.case: result for result in results}
+    return sorted(last.values(), key=lambda result: result.started_seconds)
 
 
 def list_stored(output: Path) -> Callable[[], Sequence[Path]]:
@@ -232,10 +244,11 @@ def build_stored(result: RunResult) -> StoredResult:
         ),
         valid=result.valid,
         failure=None if result.failure is None else result.failure.kind,
-        started_seconds=_parse_time(result.started_at) or 0.0,
-        ended_seconds=_parse_time(result.ended_at),
+        started_seconds=parse_time(result.started_at) or 0.0,
+        ended_seconds=parse_time(result.ended_at),
         checks={check.name: check.passed for check in result.validity if check.passed is not None},
         figures=figures,
+        launch=launch_of_result(result),
     )
 
 
@@ -264,7 +277,8 @@ def _describe_family(result: RunResult) -> str:
     return _UNSAFE.sub("_", "-".join(word for word in words if word))
 
 
-def _parse_time(text: Optional[str]) -> Optional[float]:
+def parse_time(text: Optional[str]) -> Optional[float]:
+    """Unix time of a stored time, in seconds; None for what is none."""
     if not text:
         return None
     try:

@@ -15,6 +15,7 @@ TITLES = {
     "card": "Cards",
     "host": "Host",
     "result": "Results",
+    "judged": "Verdicts and changes",
     "exporter": "Exporter",
 }
 
