@@ -87,4 +87,6 @@ def _find_bad_id(message: str) -> Optional[str]:
 
 def _first_line(message: Optional[str]) -> str:
     lines = (message or "").strip().splitlines()
+    # Of an error from a cluster the first line only says where: "From /job:worker/…:".
+    lines = [line for line in lines if not line.startswith("From /job:")]
     return lines[0] if lines else "no message"
