@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from tabulate import tabulate
 
+from bench.measure.figures import Check, Measurement
+from bench.measure.repeats import ONE_LAUNCH_SAYS
 from bench.results.model import RunResult
 from bench.results.modelzoo import OUR_MARK, SIMULATED_MARK, CaseLog, render_case_log
 
@@ -62,12 +64,18 @@ def render_intervals(result: RunResult) -> str:
 def render_markdown(result: RunResult) -> str:
     """Figures, checks and the circumstances, as a document."""
     figures = [
-        [key, _plain(item.value), item.unit, str(item.n), item.reason or item.window]
+        [
+            key,
+            _plain(item.value),
+            _describe_limits(item),
+            item.unit,
+            str(item.n),
+            item.reason or item.window,
+        ]
         for key, item in result.summary.items()
     ]
     checks = [
-        [check.name, "passed" if check.passed else "FAILED", check.found, check.wanted]
-        for check in result.validity
+        [check.name, _describe_check(check), check.found, check.wanted] for check in result.validity
     ]
     facts = result.found.get("environment", {}).get("facts", {})
     known = [[key, _plain_fact(value)] for key, value in facts.items() if value is not None]
@@ -77,7 +85,10 @@ def render_markdown(result: RunResult) -> str:
         *_describe_import(result),
         _describe(result),
         "## Figures",
-        _table(figures, ["figure", "value", "unit", "n", "window, or why there is no value"]),
+        _table(
+            figures, ["figure", "value", "95 %", "unit", "n", "window, or why there is no value"]
+        ),
+        *([f"95 %: {ONE_LAUNCH_SAYS}."] if any(row[2] for row in figures) else []),
         "## Checks",
         _table(checks, ["check", "", "found", "wanted"]),
         "## Environment",
@@ -161,8 +172,22 @@ def _describe_validity(result: RunResult) -> str:
         return f"failed: {result.failure.message}"
     if result.state == "running":
         return "not finished"
-    failed = [check.name for check in result.validity if not check.passed]
+    failed = [check.name for check in result.validity if check.fatal]
     return "invalid: {}".format(", ".join(failed)) if failed else "valid"
+
+
+def _describe_check(check: Check) -> str:
+    if check.passed is None:
+        return "not checked"
+    if check.passed:
+        return "passed"
+    return "FAILED" if check.required else "failed (not required here)"
+
+
+def _describe_limits(item: Measurement) -> str:
+    if item.low is None or item.high is None:
+        return ""
+    return f"{_plain(item.low)} to {_plain(item.high)}"
 
 
 def _describe_import(result: RunResult) -> List[str]:

@@ -22,6 +22,7 @@ from bench.measure.summary import Sizes
 SEED_BATCH_SIZE = 128
 """The batch per card of the ModelZoo document, taken when neither user nor log tells it."""
 
+_LARGEST = 1e9
 _START_PHASES = ("Calling model_fn", "Graph was finalized", "Running local_init_op")
 _SIZE_FLAGS = {
     "train_batch_size": "batch_size",
@@ -41,16 +42,21 @@ def build_track(rank: RankLog) -> RankTrack:
     columns = zip(
         losses["line_number"].tolist(),
         losses["global_step"].tolist(),
-        _optional(losses["elapsed_seconds"], there & patterns.ELAPSED),
+        _optional(
+            losses["elapsed_seconds"],
+            (there & patterns.ELAPSED != 0) & _is_possible(losses["elapsed_seconds"]),
+        ),
         _optional(losses["masked_lm_loss"], there & patterns.MASKED_LM),
         _optional(losses["next_sentence_loss"], there & patterns.NEXT_SENTENCE),
         losses["total_loss"].tolist(),
         _wall(losses, rank.report),
     )
-    rates = _drop_doubtful(rank.rows("step_rates"))
+    rates = rank.rows("step_rates")
+    rates = _drop_doubtful(rates[_is_possible(rates["steps_per_second"])])
     scales = rank.rows("loss_scales")
     prints = rank.rows("trainer_prints")
     batches = rank.rows("predicted_batches")
+    batches = batches[_is_possible(batches["batch_seconds"])]
     skipped = (prints["present"] & patterns.IS_FINITE != 0) & ~prints["is_finite"]
     overflows = prints["line_number"][skipped].tolist() or _list_scale_falls(scales)
     reports = [*rates["line_number"].tolist(), *losses["line_number"].tolist()]
@@ -164,6 +170,11 @@ def find_sizes(
     if values["cards"] is None:
         values["cards"], origins["cards"] = len(ranks), "ranks seen"
     return Sizes(**values), origins
+
+
+def _is_possible(values: Any) -> Any:
+    """Where a rate or a time can be one: a damaged digit or a trainer gone mad prints ``inf``."""
+    return (values >= 1.0 / _LARGEST) & (values <= _LARGEST)
 
 
 def _drop_doubtful(rates: Any) -> Any:

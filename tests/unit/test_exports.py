@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import cli
-from bench.measure.figures import Measurement
+from bench.measure.figures import Check, Measurement
 from bench.results.exports import (
     EXPORTS,
     compute_duration_seconds,
@@ -209,3 +209,34 @@ def test_what_the_scripts_got_wrong_is_a_problem(old, new, words):
 def test_a_summary_survives_the_round(case):
     assert parse_case_log(render_case_log(case, ("a note",)), "round") == case
     assert math.isfinite(case.sequences_per_second)
+
+
+def test_a_check_that_could_not_be_made_is_no_failure():
+    checks = (
+        Check("ranks seen", True, "2", "2"),
+        Check("cards to itself", None, "no telemetry", "no other process"),
+        Check("steady state", False, "drifts", "a steady state", required=False),
+    )
+    result = _result(validity=checks)
+    assert result.valid
+    text = render_markdown(result)
+    assert "; valid." in text
+    assert "FAILED" not in text
+    marked = _read_markdown(text)
+    assert marked["cards to itself"] == "not checked"
+    assert marked["steady state"] == "failed (not required here)"
+    assert "# Validity: valid." in render_modelzoo(result)
+    result = _result(validity=(*checks, Check("skipped updates", False, "6 of 40", "at most 1%")))
+    assert "Validity: invalid: skipped updates." in render_modelzoo(result)
+
+
+def test_markdown_has_the_interval_and_says_what_it_covers():
+    result = _with_rate(2.0)
+    summary = dict(result.summary)
+    summary["steps_per_second"] = replace(
+        summary["steps_per_second"], low=1.5, high=2.5, level=0.95, covers="this launch only"
+    )
+    text = render_markdown(replace(result, summary=summary))
+    (row,) = [line for line in text.splitlines() if line.startswith("| steps_per_second ")]
+    assert "1.5 to 2.5" in row
+    assert "95 %: one launch:" in text
