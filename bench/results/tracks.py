@@ -174,7 +174,8 @@ def find_sizes(
 
 def _is_possible(values: Any) -> Any:
     """Where a rate or a time can be one: a damaged digit or a trainer gone mad prints ``inf``."""
-    return (values >= 1.0 / _LARGEST) & (values <= _LARGEST)
+    known = np.nan_to_num(values)  # older NumPy warns of a nan that is compared
+    return (known >= 1.0 / _LARGEST) & (known <= _LARGEST)
 
 
 def _drop_doubtful(rates: Any) -> Any:
