@@ -51,7 +51,12 @@ def _map_op_error(error: tf.errors.OpError, files: Sequence[str], rank_id: int) 
     message = _first_line(error.message)
     if isinstance(error, tf.errors.DataLossError):
         found = find_corruption(files)
-        return found or DataError(f"rank {rank_id}: {message}")
+        return found or DataError(f"rank {rank_id}: a checkpoint is damaged: {message}")
+    if isinstance(error, tf.errors.OutOfRangeError) and "Read less bytes" in error.message:
+        return DataError(
+            f"rank {rank_id}: a checkpoint is cut short: {message}; take another one for "
+            "--init_checkpoint or --output_dir"
+        )
     bad_id = _find_bad_id(error.message)
     if bad_id is not None:
         return DataError(f"rank {rank_id}: {bad_id}")
