@@ -31,11 +31,6 @@ docker() { run docker scripts/test-docker; }
 # Two lanes side by side; what a suite prints comes in one piece when it ends.
 all() {
   tf &
-  unit
-  faults
-  launchers
-  prometheus
-  browser
-  docker
+  for one in unit faults launchers prometheus browser docker; do "$one"; done
   wait
 }
