@@ -20,7 +20,7 @@ from bench.results.model import RunResult, result_from_dict, result_to_dict
 RESULT_NAME = "result.json"
 SPEC_NAME = "spec.yaml"
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 

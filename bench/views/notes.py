@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from bench.measure.power import ALPHA, POWER
-from bench.measure.repeats import ONE_LAUNCH_SAYS
+from bench.measure.repeats import MINIMUM_LAUNCHES, ONE_LAUNCH_SAYS, decide_next_launch
 from bench.measure.scaling import SUSPECT_EFFICIENCY, ScalingTable, bound_ratio
 from bench.measure.scaling_model import (
     MINIMUM_CARD_COUNTS,
@@ -27,6 +27,7 @@ def list_notes(views: Sequence[CaseView], rows: Sequence[Row]) -> List[str]:
     notes = [
         *_describe_windows(views, rows),
         *_describe_repeats(rows),
+        *_describe_precision(views),
         *_describe_order(views),
         *describe_scaling(views),
         *_compare_builds(views),
@@ -83,6 +84,22 @@ def _describe_repeats(rows: Sequence[Row]) -> List[str]:
     return notes
 
 
+def _describe_precision(views: Sequence[CaseView]) -> List[str]:
+    """Cases of which a session wanted to know the rate more precisely than it does."""
+    notes = []
+    for view in views:
+        wanted = view.results[0].session.get("until_precision") if view.results else None
+        if not wanted:
+            continue
+        series = [x.series for x in view.case.launches if x.valid and x.series is not None]
+        maximum = max(MINIMUM_LAUNCHES, len(series))
+        decision = decide_next_launch(series, float(wanted), maximum=maximum)
+        if not decision.met:
+            reason = decision.reason.partition(";")[0]
+            notes.append(f"PRECISION NOT REACHED at {name_case(view, views)}: {reason}.")
+    return notes
+
+
 def _percent(value: Optional[float]) -> str:
     return "not known" if value is None else f"{100.0 * value:.2g} %"
 
@@ -116,7 +133,7 @@ def describe_scaling(views: Sequence[CaseView]) -> List[str]:
         held = "the batch per card" if table.kind == "weak" else "the global batch"
         notes.append(
             f"Scaling: {table.kind} ({held} is the same), efficiency relative to {table.base} "
-            "card(s) of the same session."
+            f"card(s) of the same {'session' if view.case.first.session else 'logs'}."
         )
         suspect = [str(row.n_cards) for row in table.rows if row.suspect]
         if suspect:
@@ -161,21 +178,31 @@ def _predict(table: ScalingTable, views: Sequence[CaseView]) -> List[str]:
 
 
 def _compare_builds(views: Sequence[CaseView]) -> List[str]:
-    """Rate of build B over that of build A, by card count, for sessions that launched both."""
-    rates: Dict[Tuple[str, int, str], List[float]] = {}
-    for view in views:
+    """Sequences/s of build B over those of A, by card count, for sessions that launched both."""
+    built = [view for view in views if view.case.first.build]
+    sizes: Dict[Tuple[str, int, str], Set[Optional[int]]] = {}
+    for view in built:
         first = view.case.first
-        if first.build:
-            rates[(first.session, first.n_cards, first.build)] = [
-                launch.series.rate for launch in view.case.used if launch.series and launch.valid
-            ]
+        sizes.setdefault((first.session, first.n_cards, first.build), set()).add(first.batch_size)
+    rates: Dict[Tuple[str, int, Optional[int], str], List[float]] = {}
+    for view in built:
+        first = view.case.first
+        # One batch size of each build is compared also where the builds differ in it.
+        several = len(sizes[(first.session, first.n_cards, first.build)]) > 1
+        batch = first.batch_size if several else None
+        rates[(first.session, first.n_cards, batch, first.build)] = [
+            launch.series.rate * (launch.batch_size or 1)
+            for launch in view.case.used
+            if launch.series and launch.valid
+        ]
     notes = []
-    for (session, n_cards, build), top in rates.items():
-        bottom = rates.get((session, n_cards, "A"), [])
+    for (session, n_cards, batch, build), top in rates.items():
+        bottom = rates.get((session, n_cards, batch, "A"), [])
         if build != "B" or not top or not bottom:
             continue
         ratio = math.fsum(top) / len(top) / (math.fsum(bottom) / len(bottom))
         text = f"B runs at {ratio:.4f} times the rate of A at {n_cards} card(s)"
+        text += "" if batch is None else f", batch {batch}"
         if min(len(top), len(bottom)) > 1:
             rng = np.random.RandomState(0)
             low, high = bound_ratio(np.array(top), np.array(bottom), 0.95, rng, 2000)
@@ -209,6 +236,8 @@ def _describe_problems(views: Sequence[CaseView]) -> List[str]:
             result = view.results[place] if view.results else None
             if result is not None and result.failure is not None:
                 notes.append(f"{name}: {result.failure.message}")
+            if result is not None:
+                notes.extend(f"{name}: {text}" for text in _describe_history(result))
             for check in launch.checks:
                 if check.passed is False:
                     weight = "" if check.required else " (not required here)"
@@ -219,6 +248,20 @@ def _describe_problems(views: Sequence[CaseView]) -> List[str]:
         rest = len(notes) - MAX_LAUNCH_NOTES
         notes = [*notes[:MAX_LAUNCH_NOTES], f"... and {rest} more; see the result files."]
     return notes
+
+
+def _describe_history(result: RunResult) -> List[str]:
+    """What a reader of the figures must know of how they came about."""
+    texts = []
+    attempts = result.found.get("attempts") or []
+    if len(attempts) > 1:
+        texts.append(
+            f"attempt {len(attempts)}, from step {attempts[-1].get('first_step')} on; earlier ones "
+            "failed and are not in the figures"
+        )
+    if result.found.get("recovered"):
+        texts.append("rebuilt from the logs after the harness had died")
+    return texts
 
 
 def _describe_open_checks(views: Sequence[CaseView]) -> List[str]:
