@@ -22,6 +22,7 @@ from bert.training.checkpoints import (
 )
 
 _STEP = re.compile(r"model\.ckpt-(\d+)\.index$")
+_UNTRAINED = "model.ckpt-0"
 
 
 def list_checkpoints(directory: str) -> List[str]:
@@ -37,7 +38,8 @@ def list_checkpoints(directory: str) -> List[str]:
 def choose_checkpoint(directory: str, init_checkpoint: Optional[str]) -> str:
     """Returns the best checkpoint known, else the newest of the directory, else the given one.
 
-    A directory given as `init_checkpoint` means its best one, or its newest if none is known.
+    A directory given as `init_checkpoint` means its best one, or its newest if none is known. What
+    training left of step 0, where it failed before its first save, is no candidate.
 
     Raises:
         DataError: there is none at all.
@@ -46,11 +48,12 @@ def choose_checkpoint(directory: str, init_checkpoint: Optional[str]) -> str:
     if best is not None:
         return best
     newest = tf.train.latest_checkpoint(directory)
-    if newest is not None:
+    if newest is not None and os.path.basename(newest) != _UNTRAINED:
         return newest
     if init_checkpoint is None:
         raise DataError(
-            f"{directory} holds no checkpoint; train first, or name one by --init_checkpoint"
+            f"{directory} holds no trained checkpoint; train first, or name one by "
+            "--init_checkpoint"
         )
     if os.path.isdir(init_checkpoint):
         newest = tf.train.latest_checkpoint(init_checkpoint)

@@ -53,6 +53,12 @@ class TokenLabelExample:
     source: str
 
 
+def get_token_source(example: TokenLabelExample, place: int) -> str:
+    """Returns `file:line` of a token; those of a sentence stand on consecutive lines."""
+    path, _, line = example.source.rpartition(":")
+    return f"{path}:{int(line) + place}"
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer as a span of the context: `context[start_char:start_char + len(text)] == text`.

@@ -207,6 +207,11 @@ def _check_flags(kind: str, flags: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--task_name={flags['task_name']}: use python -m bert.downstream.{dataset.kind}"
         )
+    if dataset.name == "cmrc" and flags["version_2_with_negative"]:
+        raise UsageError(
+            "--version_2_with_negative does not go with --task_name=cmrc, whose scores have no "
+            "questions without answer; use squad_v2"
+        )
     for name in ("vocab_file", "output_dir"):
         if not flags[name]:
             raise UsageError(f"--{name} is missing; --help tells what it is")

@@ -26,7 +26,14 @@ from bert.downstream.checkpoint_choice import (
 from bert.downstream.finetune_config import FineTuneConfig, resolve_steps
 from bert.downstream.inference import Measured, render_time_lines, run_model
 from bert.downstream.model_fn import build_model_fn
-from bert.downstream.results import Scored, render_results, write_best, write_results
+from bert.downstream.results import (
+    TEST_RESULTS_NAME,
+    Scored,
+    remove_results,
+    render_results,
+    write_best,
+    write_results,
+)
 from bert.downstream.sequences import write_rows
 from bert.downstream.task import Encoded, Task
 from bert.errors import DataError, OutputError, TrainerError
@@ -264,7 +271,9 @@ def predict(loop: Loop, examples: Sequence[Any]) -> None:
         values = {f"test_{name}": value for name, value in result.metrics.items()}
         line = render_results(result._replace(metrics=values), ", ")
         tf.logging.info("test results: %s", line)
-        write_results(output_dir, config.task_name, loop.task.headline, [result], "test_results")
+        write_results(output_dir, config.task_name, loop.task.headline, [result], TEST_RESULTS_NAME)
+    else:
+        remove_results(output_dir, TEST_RESULTS_NAME)
     tf.logging.info("predictions: %s", ", ".join(written))
 
 

@@ -15,7 +15,7 @@ from bert.command import exit_process
 from bert.data.atomic import atomic_file
 from bert.downstream.command import run_task_command
 from bert.downstream.datasets import NER
-from bert.downstream.examples import TokenLabelExample
+from bert.downstream.examples import TokenLabelExample, get_token_source
 from bert.downstream.label_state import prepare_labels
 from bert.downstream.labels import LABEL_MAP_NAME, LabelMap, build_tag_map, write_label_map
 from bert.downstream.metrics.entities import compute_entity_metrics, compute_token_metrics
@@ -55,8 +55,8 @@ class NerTask(Task):
         self._labels = prepare_labels(self.config, found)
         for split in examples.values():
             for example in split:
-                for label in example.labels or ():
-                    self._labels.get_id(label, example.source)
+                for place, label in enumerate(example.labels or ()):
+                    self._labels.get_id(label, get_token_source(example, place))
 
     def write_state(self, directory: str) -> None:
         """Writes the label map."""

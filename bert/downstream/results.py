@@ -7,8 +7,9 @@ import os
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 from bert.data.atomic import atomic_file
+from bert.errors import OutputError
 
-RESULTS_NAME, BEST_NAME = "eval_results", "best_checkpoint.json"
+RESULTS_NAME, TEST_RESULTS_NAME, BEST_NAME = "eval_results", "test_results", "best_checkpoint.json"
 
 
 class Scored(NamedTuple):
@@ -63,6 +64,22 @@ def write_results(
     with atomic_file(os.path.join(directory, f"{name}.txt"), "w", encoding="utf-8") as stream:
         stream.write(render_results(best, "\n") + "\n")
     return best
+
+
+def remove_results(directory: str, name: str) -> None:
+    """Removes what `write_results` wrote for other data, lest it stand beside new predictions.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    for ending in ("json", "txt"):
+        path = os.path.join(directory, f"{name}.{ending}")
+        try:
+            os.remove(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def write_best(directory: str, headline: str, best: Scored) -> None:

@@ -144,6 +144,7 @@ def test_what_is_done_follows_the_flags():
         ("ner", {"bert_config_file": None}, "--bert_config_file is missing"),
         ("reading", {"data_dir": None}, "--train_file is missing"),
         ("reading", {"use_tpu": True}, "--use_tpu=True is refused"),
+        ("reading", {"version_2_with_negative": True}, "does not go with --task_name=cmrc"),
         ("reading", {"n_best_size": 0}, "--n_best_size=0 must be at least 1"),
         ("classifier", {"num_train_epochs": 0}, "--num_train_epochs=0.0 must be above 0"),
         ("classifier", {"warmup_proportion": 1}, r"--warmup_proportion=1.0 must be in \[0, 1\)"),

@@ -65,7 +65,7 @@ def test_unknown_labels(fail, tmp_path):
     train = write(tmp_path / "train.txt", "甲 B-PER\n乙 O\n")
     held_out = write(tmp_path / "dev.txt", "甲 O\n\n乙 O\n甲 B-ORG\n")
     code, line = fail("ner", "ner", train_file=train, eval_file=held_out)
-    assert code == 65 and f"{held_out}:3: unknown label 'B-ORG'" in line
+    assert code == 65 and f"{held_out}:4: unknown label 'B-ORG'" in line
     assert not (tmp_path / "out").exists()
 
 
@@ -105,7 +105,7 @@ def test_a_vocabulary_that_the_model_has_no_rows_for(fail, tmp_path):
 
 def test_no_checkpoint_to_score(fail, tmp_path):
     code, line = fail("reading", "cmrc", do_train=False, do_predict=False)
-    assert code == 65 and f"{tmp_path / 'out'} holds no checkpoint; train first" in line
+    assert code == 65 and f"{tmp_path / 'out'} holds no trained checkpoint; train first" in line
     code, line = fail("reading", "cmrc", do_train=False, init_checkpoint=str(tmp_path / "absent"))
     assert code == 65 and "absent: cannot be read" in line
     assert not list((tmp_path / "out").iterdir())

@@ -204,6 +204,24 @@ def test_a_checkpoint_of_another_task_is_not_used(tmp_path):
     assert not list(left.iterdir())
 
 
+def test_step_0_is_never_used(tmp_path):
+    """What a training leaves that fails before its first save has learned nothing."""
+    output = run_small("ner", tmp_path)
+    (output / "checkpoint").write_text(f'model_checkpoint_path: "{output / "model.ckpt-0"}"\n')
+    for path in output.glob("model.ckpt-2.*"):
+        path.unlink()
+    with pytest.raises(DataError, match="holds no trained checkpoint; train first"):
+        run_small("ner", tmp_path, do_train=False, do_predict=True)
+    assert not (output / "ner_predictions.txt").exists()
+
+
+def test_scores_of_other_data_do_not_stay_beside_new_predictions(tmp_path):
+    output = run_small("ner", tmp_path, do_predict=True)
+    assert (output / "test_results.json").exists() and (output / "test_results.txt").exists()
+    run_small("ner", tmp_path, do_train=False, do_predict=True, predict_has_labels=False)
+    assert (output / "ner_predictions.txt").exists() and not list(output.glob("test_results.*"))
+
+
 def test_training_goes_on_where_it_stopped(tmp_path):
     output = run_small("ner", tmp_path, max_steps=4, save_checkpoints_steps=2)
     whole = read_variables(output / "model.ckpt-4")

@@ -172,7 +172,7 @@ def _read_published_table(dataset: Dataset, path: str, has_labels: bool) -> Iter
     if first is None:
         return
     line, fields = first
-    places = _find_by_name(form, fields, path, has_labels)
+    places = _find_by_name(form, fields, f"{path}:{line}", has_labels)
     if places is None:
         places = _find_by_position(dataset, form, fields, f"{path}:{line}", has_labels)
         rows = _prepend(first, rows)
@@ -198,7 +198,7 @@ def _read_published_table(dataset: Dataset, path: str, has_labels: bool) -> Iter
 
 
 def _find_by_name(
-    form: _Form, header: Sequence[str], path: str, has_labels: bool
+    form: _Form, header: Sequence[str], source: str, has_labels: bool
 ) -> Optional[Tuple[int, int, int]]:
     """Returns the places of (text_a, text_b, label) by the header; None if it is not one.
 
@@ -213,7 +213,7 @@ def _find_by_name(
         found = [names.index(name) for name in wanted if name in names]
         if not found and wanted and is_needed:
             raise DataError(
-                f"{path}:1: no column {' or '.join(wanted)} among {', '.join(names)}; "
+                f"{source}: no column {' or '.join(wanted)} among {', '.join(names)}; "
                 "name it so in the header"
             )
         places.append(found[0] if found else -1)
@@ -303,7 +303,13 @@ def _get_json_text(value: Any, name: str, flag: str, source: str) -> Optional[st
     if not isinstance(value, str):
         raise DataError(f"{source}: {name!r} is not a string; write it in quotation marks")
     check_encodable(value, source)
-    return value.strip() if flag == "label" else value
+    if flag != "label":
+        return value
+    value = value.strip()
+    if "\t" in value or len(value.splitlines()) > 1:
+        # It names a column of the predictions, which are a table.
+        raise DataError(f"{source}: {name!r} has a tab or line break; remove it")
+    return value
 
 
 def _iterate_rows(path: str) -> Iterator[Tuple[int, List[str]]]:
