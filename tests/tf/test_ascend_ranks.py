@@ -53,8 +53,10 @@ def test_ranks_average_what_they_saw(two_ranks):
     assert all(a != b for a, b in zip(first, second))
     for result in results:
         reduced = result.find("HcomAllReduce")
-        # 30 gradients of one layer by the split, and the float status by itself.
-        assert [record["fusion"] for record in reduced] == [1] * 30 + [0]
+        # 30 gradients of one layer by the split; by themselves the float status, and a one of
+        # each rank, by which the ranks are counted.
+        assert [record["fusion"] for record in reduced] == [1] * 30 + [0, 0]
+        assert "name: collective_group_size        2" in result.log
         assert {record["dtype"] for record in reduced} == {"float32"}
 
 
