@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from tabulate import tabulate
 
 from bench.catalogue import METRICS
-from bench.errors import EXIT_OK, UsageError
+from bench.errors import EXIT_OK, DataError, UsageError
 from bench.measure.figures import Measurement
 from bench.results.cases import Launch, build_series
 from bench.results.from_logs import LogsMeasured, Sizes, measure_logs
-from bench.results.model import RankRecord
-from bench.results.store import encode_floats
+from bench.results.model import RankRecord, RunResult
+from bench.results.store import RESULT_NAME, encode_floats, read_result
+from bench.spec_downstream import PRETRAIN
 from bench.views.rows import build_rows, view_launches
 from bench.views.tables import format_figure, render_views
 
@@ -59,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     groups = group_launches([Path(log) for log in arguments.logs])
-    launches = [(name, measure_logs(paths, told, arguments.target)) for name, paths in groups]
+    launches = [
+        (name, measure_logs(paths, told, arguments.target, find_asked_sizes(stored)), stored)
+        for name, paths in groups
+        for stored in [read_stored(paths)]
+    ]
     if len(launches) == 1:
         measured = launches[0][1]
         if arguments.format == "json":
@@ -67,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(render_parse(measured, arguments.format))
         return EXIT_OK
-    views = view_launches([launch_of_logs(name, measured) for name, measured in launches])
+    views = view_launches([launch_of_logs(*launch) for launch in launches])
     if arguments.format == "json":
-        documents = [{"launch": name, **build_document(m)} for name, m in launches]
+        documents = [{"launch": name, **build_document(m)} for name, m, _ in launches]
         print(_encode({"launches": documents, "cases": build_rows(views)}))
     else:
         print(render_views(views, f"{len(launches)} launches", arguments.format))
@@ -98,19 +103,65 @@ def group_launches(paths: Sequence[Path]) -> List[Tuple[str, List[Path]]]:
     return groups
 
 
-def launch_of_logs(name: str, measured: LogsMeasured) -> Launch:
-    """Logs of a launch as a launch of its case."""
+def read_stored(paths: Sequence[Path]) -> Optional[RunResult]:
+    """The result beside the logs of a run folder; None where there is none that can be read."""
+    folder = paths[0].parent
+    if paths[0].name != "logs" or not (folder / RESULT_NAME).is_file():
+        return None
+    try:
+        return read_result(folder)
+    except DataError:
+        return None
+
+
+def find_asked_sizes(stored: Optional[RunResult]) -> Sizes:
+    """Sizes that a run was asked for; nothing for bare logs."""
+    if stored is None:
+        return Sizes()
+    asked = stored.asked
+    pretrains = asked.get("task") in (None, PRETRAIN)
+    return Sizes(
+        asked.get("batch_size"),
+        asked.get("seq_length"),
+        stored.n_cards,
+        asked.get("max_predictions") if pretrains else 0,
+    )
+
+
+def launch_of_logs(name: str, measured: LogsMeasured, stored: Optional[RunResult] = None) -> Launch:
+    """Logs of a launch as a launch of its case.
+
+    Args:
+        name: of the launch.
+        measured: what the logs say.
+        stored: the result beside them. Its case, and the checks that logs alone do not allow, are
+            taken from there: what was invalid must not count because its logs look well.
+    """
+    checks = measured.checks
+    if stored is not None:
+        known = {check.name: check for check in stored.validity}
+        made = {check.name for check in checks}
+        checks = (
+            *(
+                replace(check, required=known[check.name].required)
+                if check.name in known
+                else check
+                for check in checks
+            ),
+            *(check for check in stored.validity if check.name not in made),
+        )
+    state = "finished" if stored is None else stored.state
     return Launch(
         name=name,
-        session="",
-        build="",
+        session="" if stored is None else str(stored.session.get("id")),
+        build="" if stored is None else stored.build,
         n_cards=measured.sizes.cards or len(measured.ranks),
-        state="finished",
-        valid=not any(check.fatal for check in measured.checks),
+        state=state,
+        valid=state == "finished" and not any(check.fatal for check in checks),
         steady=all(c.passed is not False for c in measured.checks if c.name == "steady state"),
         series=build_series(measured.ranks),
         summary=measured.summary,
-        checks=measured.checks,
+        checks=checks,
         batch_size=measured.sizes.batch_size,
     )
 

@@ -19,7 +19,14 @@ from bench.measure.loss_band import LossBand, check_loss_band, describe_case
 from bench.measure.summary import Sizes, summarise_launch
 from bench.measure.windows import Windows, classify_intervals
 from bench.results.model import RankRecord
-from bench.results.tracks import build_track, find_sizes, read_flags, read_model_of, read_scores
+from bench.results.tracks import (
+    NOT_KNOWN,
+    build_track,
+    find_sizes,
+    read_flags,
+    read_model_of,
+    read_scores,
+)
 from bench.spec import RunSpec
 from bench.spec_downstream import PREDICT, PRETRAIN
 
@@ -73,8 +80,8 @@ class LogsMeasured:
         loss_scales: how often each loss scale was reported, by ranks known or not.
         problems: unreadable places: counts by kind and the first texts.
         sizes: batch, sequence length and cards.
-        origins: where each size comes from: ``told``, ``log``, ``ranks seen``, ``assumed`` or
-            ``not known``.
+        origins: where each size comes from: ``told``, ``log``, ``asked``, ``ranks seen``,
+            ``assumed`` or ``not known``.
     """
 
     sources: List[str]
@@ -154,7 +161,10 @@ def _classify(tracks: Sequence[RankTrack]) -> Tuple[List[List[str]], Windows]:
 
 
 def measure_logs(
-    paths: Sequence[Path], told: Sizes, target: Optional[float] = None
+    paths: Sequence[Path],
+    told: Sizes,
+    target: Optional[float] = None,
+    asked: Sizes = NOT_KNOWN,
 ) -> LogsMeasured:
     """Measures logs of which nothing else is known.
 
@@ -162,6 +172,7 @@ def measure_logs(
         paths: log files, or folders, whose ``*.log`` files are meant.
         told: what the user knows; the rest is looked for in the logs.
         target: of the headline metric of fine-tuning, None for none.
+        asked: of the run that wrote them, for what neither user nor logs say.
 
     Raises:
         DataError: a log cannot be opened, or none tells of training.
@@ -174,7 +185,7 @@ def measure_logs(
                 ", ".join(report.source for report in reports)
             )
         )
-    sizes, origins = find_sizes(told, reports, ranks)
+    sizes, origins = find_sizes(told, reports, ranks, asked)
     tracks = [build_track(rank) for rank in ranks]
     tags, windows = _classify(tracks)
     sizes = replace(sizes, cards=sizes.cards or len(ranks))

@@ -19,6 +19,7 @@ from bench.measure.fine_tuning import Scores
 from bench.measure.intervals import BatchRecord, LossRecord, RankTrack, RateRecord
 from bench.measure.summary import Sizes
 
+NOT_KNOWN = Sizes()
 SEED_BATCH_SIZE = 128
 """The batch per card of the ModelZoo document, taken when neither user nor log tells it."""
 
@@ -137,9 +138,19 @@ def read_model_of(reports: Sequence[LogReport]) -> Optional[Dict[str, Any]]:
 
 
 def find_sizes(
-    told: Sizes, reports: Sequence[LogReport], ranks: Sequence[RankLog]
+    told: Sizes,
+    reports: Sequence[LogReport],
+    ranks: Sequence[RankLog],
+    asked: Sizes = NOT_KNOWN,
 ) -> Tuple[Sizes, Dict[str, str]]:
-    """Batch, sequence length and cards, and where each is known from."""
+    """Batch, sequence length and cards, and where each is known from.
+
+    Args:
+        told: by the user; goes before what the logs say.
+        reports: the logs.
+        ranks: found in them.
+        asked: of the run that wrote them; for what the logs do not say.
+    """
     found: Dict[str, int] = {}
     for report in reports:
         flags = read_flags(report)
@@ -163,6 +174,8 @@ def find_sizes(
             values[name], origins[name] = given, "told"
         elif name in found:
             values[name], origins[name] = found[name], "log"
+        elif getattr(asked, name) is not None:
+            values[name], origins[name] = getattr(asked, name), "asked"
         else:
             values[name], origins[name] = None, "not known"
     if values["batch_size"] is None:

@@ -51,12 +51,13 @@ def view_results(results: Sequence[RunResult]) -> List[CaseView]:
 
 
 def view_launches(launches: Sequence[Launch]) -> List[CaseView]:
-    """Cases of bare launches: those with the same card count and batch are one."""
+    """Cases of bare launches: those of one session, build, card count and batch are one."""
     groups: Dict[Tuple[Any, ...], List[Launch]] = {}
     for launch in launches:
-        groups.setdefault((launch.n_cards, launch.batch_size), []).append(launch)
+        key = (launch.session, launch.build, launch.n_cards, launch.batch_size)
+        groups.setdefault(key, []).append(launch)
     cases = [build_case(group) for group in groups.values()]
-    scaling = build_scaling(cases, [()] * len(cases))
+    scaling = build_scaling(cases, [(case.first.session, case.first.build) for case in cases])
     return [CaseView(case, (), table) for case, table in zip(cases, scaling)]
 
 
