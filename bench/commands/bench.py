@@ -79,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="table", help="form of the table")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     add_metrics_arguments(parser)
+    # Not a flag: 'nightly' sets who says what to launch again.
+    parser.set_defaults(judge=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         if place is not None and place.index > 0:
             return join_session(specs[0], Path(arguments.output), place, signals)
         sweep = stack.enter_context(_open_session(arguments, specs))
+        sweep.judge = arguments.judge
         with open_metrics(arguments, sweep) as metrics:
             results = sweep.run(signals)
             print(render_report(results, arguments.format), flush=True)

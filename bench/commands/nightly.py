@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
 
 import bench.commands.bench as bench_command
-from bench.commands.gate import SIDE_HELP, parse_date, read_rules_or_default
+from bench.commands.gate import SIDE_HELP, parse_date, read_rules_or_default, store_verdict
 from bench.errors import (
     EXIT_OK,
     EXIT_REGRESSION,
@@ -20,12 +20,13 @@ from bench.errors import (
     UsageError,
 )
 from bench.judge.evaluate import Outcome, judge_launches
-from bench.judge.gate import decide_more_launches
+from bench.judge.gate import decide_more_launches, list_open_cells
 from bench.judge.rules import Rules
 from bench.judge.sources import read_side
 from bench.report.gather import Report, find_runs, read_case_telemetry, read_runs, read_series
 from bench.report.page import render_page
 from bench.results.store import list_run_directories, write_text_atomically
+from bench.session.judged import Judge, Wish
 from bench.views.history import render_history
 from bench.views.night import Night, list_fresh_changes, render_junit, render_markdown
 from bench.views.verdicts import render_outcome
@@ -173,26 +174,18 @@ def _spend_night(
     Returns:
         The night, where its runs lie, and what could not be read.
     """
-    looks = min(arguments.looks or 99, len(rules.plan.look_shares))
     before: Set[Path] = set(list_run_directories(output))
     problem: Optional[BenchError] = None
     outcome: Optional[Outcome] = None
     folders: List[Path] = []
-    for look in range(1, (looks if flags is not None else 1) + 1):
-        if flags is not None:
-            problem = _launch(flags) or problem
-            folders = [run for run in list_run_directories(output) if run not in before]
-        else:
-            folders = find_runs(arguments.measured, output)
-        if not folders:
-            break
+    if flags is not None:
+        flags.judge = _build_judge(arguments, rules, output, baseline)
+        problem = _launch(flags)
+        folders = [run for run in list_run_directories(output) if run not in before]
+    else:
+        folders = find_runs(arguments.measured, output)
+    if folders:
         outcome = _judge(folders, baseline, output, rules, arguments.today)
-        more = 0 if outcome is None or outcome.error else decide_more_launches(outcome.gate)
-        if not more or look == looks or flags is None:
-            break
-        print(f"\nno verdict yet; look {look + 1}: {more} more launches of each case\n")
-        setattr(flags, "session.until_precision", None)
-        setattr(flags, "session.repeats", str(more))
     results, places, remarks = read_runs(folders) if folders else ([], {}, [])
     series, complaints = read_series(results, output, rules) if results else ([], [])
     code, text = _conclude(outcome, problem, baseline)
@@ -216,6 +209,28 @@ def _spend_night(
     if series:
         print(f"\n{render_history(series, 'table', False)}")
     return night, places, [*remarks, *complaints]
+
+
+def _build_judge(
+    arguments: argparse.Namespace, rules: Rules, output: Path, baseline: List[str]
+) -> Judge:
+    """Says after each look which cases are to be launched again."""
+
+    def decide(folders: Sequence[Path], look: int) -> Wish:
+        if arguments.looks is not None and look >= arguments.looks:
+            return Wish()
+        outcome = _judge(folders, baseline, output, rules, arguments.today)
+        if outcome is None or outcome.error is not None:
+            return Wish()
+        more = decide_more_launches(outcome.gate)
+        cells = [item.cell for item in list_open_cells(outcome.gate)]
+        if more:
+            names = "; ".join(cell.name for cell in cells)
+            print(f"\nno verdict yet on {names}; look {look + 1}: {more} more launches\n")
+        cases = {(int(cell.case["cards"]), int(cell.case["batch_size"])) for cell in cells}
+        return Wish(more, tuple(sorted(cases)))
+
+    return decide
 
 
 def _launch(flags: argparse.Namespace) -> Optional[BenchError]:
@@ -242,7 +257,9 @@ def _judge(
         return None
     launches = read_side([str(folder) for folder in folders], output)
     day = today or datetime.datetime.now(datetime.timezone.utc).date()
-    return judge_launches(launches, sides, rules, day)
+    outcome = judge_launches(launches, sides, rules, day)
+    store_verdict(output, outcome, launches)
+    return outcome
 
 
 def _conclude(

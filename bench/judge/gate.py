@@ -103,16 +103,20 @@ def decide_more_launches(verdict: GateVerdict) -> int:
         ``plan.more_launches`` when no cell regressed, some are undecided and a look is left for
         them; else 0. After those launches judge again with ``look`` one higher.
     """
+    return verdict.plan.more_launches if list_open_cells(verdict) else 0
+
+
+def list_open_cells(verdict: GateVerdict) -> List[CellVerdict]:
+    """Undecided cells with a look left; none when another one decides the night already."""
     if verdict.verdict != NO_VERDICT:
-        return 0
+        return []
     looks = len(verdict.plan.look_shares)
-    open_cells = [
+    return [
         item
         for item in verdict.cells
         if item.verdict == NO_VERDICT and not item.waiver and item.contrast is not None
+        if item.cell.look < looks
     ]
-    useful = [item for item in open_cells if item.cell.look < looks]
-    return verdict.plan.more_launches if useful else 0
 
 
 def adjust_holm(p_values: Dict[str, float]) -> Dict[str, float]:

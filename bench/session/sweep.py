@@ -32,6 +32,7 @@ from bench.results.store import (
 )
 from bench.session.builds import Build, Prepared, build_subject, open_build, prepare_build
 from bench.session.context import RunContext
+from bench.session.judged import Judge, plan_next_look
 from bench.session.plan_file import SessionLock, SessionPlan, write_plan
 from bench.session.progress import Progress
 from bench.session.run import run_once
@@ -62,6 +63,7 @@ class Sweep:
         run_directories: folders of the runs launched so far.
         done: place in the order → result of an earlier command, for a session that goes on.
         resumed: it goes on; its plan stands and is locked.
+        judge: after each look says what is to be launched again; None for a single look.
     """
 
     builds: Tuple[Build, ...]
@@ -71,6 +73,8 @@ class Sweep:
     run_directories: List[Path] = field(default_factory=list)
     done: Mapping[int, RunResult] = field(default_factory=dict)
     resumed: bool = False
+    judge: Optional[Judge] = None
+    _look: int = 1
     _live: Optional[LiveRun] = None
     _ended: List[RunSnapshot] = field(default_factory=list)
     _sampler: Optional[TelemetrySampler] = None
@@ -169,7 +173,28 @@ class Sweep:
     ) -> List[RunResult]:
         results: List[RunResult] = []
         order = self._order_launches()
-        for index, key in enumerate(order):
+        cases = list(dict.fromkeys(order))
+        goes_on = self._launch_in_order(order, 0, prepared, signals, results)
+        while goes_on and self.judge is not None:
+            folders, seed = self.run_directories, self.plan.order_seed
+            more = plan_next_look(self.judge, folders, self._look, cases, seed)
+            if not more:
+                break
+            self._look += 1
+            goes_on = self._launch_in_order(more, len(order), prepared, signals, results)
+            order = [*order, *more]
+        return sorted(results, key=self._place)
+
+    def _launch_in_order(
+        self,
+        order: Sequence[CaseKey],
+        first_index: int,
+        prepared: Mapping[str, Prepared],
+        signals: SignalCatcher,
+        results: List[RunResult],
+    ) -> bool:
+        """Adds to ``results``; False when the next launch would fail like the last one."""
+        for index, key in enumerate(order, start=first_index):
             signals.check()
             if index in self.done:
                 results.append(self.done[index])
@@ -179,8 +204,8 @@ class Sweep:
             result = self._run_cell(index, key, prepared[key[0]], signals, results)
             results.append(result)
             if result.failure is not None and result.failure.kind in RECURRING:
-                break
-        return sorted(results, key=self._place)
+                return False
+        return True
 
     def _order_launches(self) -> List[CaseKey]:
         cases = [(b.label, n, size) for b in self.builds for n, size in list_cases(b.spec)]
@@ -192,7 +217,7 @@ class Sweep:
 
     def _is_needed(self, key: CaseKey, results: Sequence[RunResult]) -> bool:
         """Whether a case wants one more launch, for a session that runs until it is precise."""
-        if self.plan.until_precision is None:
+        if self.plan.until_precision is None or self._look > 1:
             return True
         mine = [result for result in results if _get_key(result) == key]
         series = [build_series(result.ranks) for result in mine if result.valid]
@@ -247,12 +272,13 @@ class Sweep:
             "cards": list(build.spec.cards),
             "build": build.label or None,
             "repeat": repeat,
-            "repeats": None if self.plan.until_precision is not None else self.repeats,
+            "look": self._look,
+            "repeats": None if self._is_open else self.repeats,
             "until_precision": self.plan.until_precision,
             "order_seed": self.plan.order_seed,
-            # What was launched until then: with --until-precision no more is known.
+            # What was launched until then: in an open session no more is known.
             "order": [self._name_case(one) for one in launches]
-            if self.plan.until_precision is not None
+            if self._is_open
             else [self._name_case(one) for one in self._order_launches()],
         }
         context = RunContext(
@@ -279,9 +305,14 @@ class Sweep:
         text = f"{label}, {n_cards} card(s)" if label else f"{n_cards} card(s)"
         if self._has_sizes:
             text += f", batch {batch_size}"
-        if self.plan.until_precision is not None:
+        if self._is_open:
             return f"{text}, launch {repeat}"
         return text if self.repeats == 1 else f"{text}, launch {repeat} of {self.repeats}"
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the number of launches follows from what they give."""
+        return self.plan.until_precision is not None or self._look > 1
 
     @property
     def _has_sizes(self) -> bool:

@@ -14,8 +14,10 @@ import bench.commands.nightly as nightly_command
 from bench.cli import build_parser, main
 from bench.errors import TrainerError
 from bench.judge.baselines import promote_launches, write_baseline
+from bench.judge.verdicts import list_verdicts, read_verdict
 from bench.results.model import Failure
-from bench.results.store import list_run_directories
+from bench.results.store import list_run_directories, read_result
+from bench.session.judged import Wish
 from tests.junit_rules import check_junit, list_problems
 from tests.report_pages import HOSTILE, check_harmless, get_text
 from tests.stored_nights import STEADY, build_night, build_run, scale, store, to_launches
@@ -123,8 +125,8 @@ def _noisy(rng):
     return (100.0 * np.exp(0.03 * rng.standard_normal(5))).tolist()
 
 
-def test_without_a_verdict_more_is_launched(tmp_path, capsys, monkeypatch):
-    """Launches that differ by 3 % do not decide at the first look; each look makes more."""
+def test_without_a_verdict_more_is_asked_for(tmp_path, capsys, monkeypatch):
+    """Launches that differ by 3 % do not decide at the first look, nor at the second."""
     rng = np.random.RandomState(1)
     store(tmp_path, build_night(0, _noisy(rng)))
     asked = []
@@ -132,20 +134,60 @@ def test_without_a_verdict_more_is_launched(tmp_path, capsys, monkeypatch):
 
     def launch(flags):
         asked.append(getattr(flags, "session.repeats"))
-        store(tmp_path, build_night(next(nights), _noisy(rng)))
+        night, look = next(nights), 1
+        folders = store(tmp_path, build_night(night, _noisy(rng)))
+        wish = flags.judge(folders, look)
+        while wish.launches:
+            asked.append(wish)
+            look += 1
+            rates = enumerate(_noisy(rng), start=len(folders) + 1)
+            more = [build_run(night, n, rate, session={"look": look}) for n, rate in rates]
+            folders = [*folders, *store(tmp_path, more)]
+            wish = flags.judge(folders, look)
         return 0
 
     monkeypatch.setattr(nightly_command.bench_command, "run", launch)
     baseline = ["--baseline", "20260301T220000Z"]
     argv = ["nightly", "--output", str(tmp_path), *baseline]
     assert main([*argv, "--looks", "2"]) == 3
-    assert asked == ["5", "5"]
-    assert "no verdict yet; look 2: 5 more launches of each case" in capsys.readouterr().out
+    assert asked == ["5", Wish(5, ((1, 16),))]
+    told = capsys.readouterr().out
+    assert "no verdict yet on sequences/s, 1 card; look 2: 5 more launches" in told
+    assert "look 3" not in told
     cell = json.loads((tmp_path / "nightly" / "verdict.json").read_text())["cells"][0]["cell"]
     assert (len(cell["candidate"]), cell["look"]) == (10, 2)
+    (stored,) = map(read_verdict, list_verdicts(tmp_path))
+    assert (stored.verdict, stored.cells[0].look) == ("no verdict", 2)
     asked.clear()
     assert main([*argv, "--looks", "1", "--", "--repeats", "4"]) == 3
     assert asked == ["4"]
+
+
+def test_only_undecided_cases_are_launched_again_in_the_same_session(tmp_path, capsys):
+    """Noise that leaves 3 % open after three launches, not after eight; 30 % are clear at once."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "look_shares: [0.1, 0.9]\nfirst_launches: 3\nmore_launches: 5\n"
+        "overrides:\n- {when: {cards: 2}, margin: 0.3}\n"
+    )
+    flags = ["--backend", "simulated", "--cards", "1,2", "--steps", "100", "--quiet"]
+    flags += ["--set", "simulated.noise_ratio=0.08", "--output", str(tmp_path)]
+    assert main(["bench", *flags, "--repeats", "5"]) == 0
+    assert main(["promote", "--output", str(tmp_path), "--by", "me", "--why", "first night"]) == 0
+    first = set(list_run_directories(tmp_path))
+    argv = ["nightly", "--output", str(tmp_path), "--rules", str(rules), "--", *flags]
+    capsys.readouterr()
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert "no verdict yet on sequences/s, 1 card; look 2: 5 more launches\n" in told
+    runs = [read_result(run) for run in list_run_directories(tmp_path) if run not in first]
+    assert len({run.session["id"] for run in runs}) == 1
+    looks = sorted((run.n_cards, run.session["look"], run.session["repeat"]) for run in runs)
+    wanted = [(1, 1, n) for n in (1, 2, 3)] + [(1, 2, n) for n in (4, 5, 6, 7, 8)]
+    assert looks == [*wanted, *((2, 1, n) for n in (1, 2, 3))]
+    assert sorted(run.session["index"] for run in runs) == list(range(11))
+    (stored,) = map(read_verdict, list_verdicts(tmp_path))
+    assert {(cell.look, len(cell.run_ids)) for cell in stored.cells} == {(2, 8), (1, 3)}
 
 
 @pytest.mark.parametrize("n_stored", [0, 5])
