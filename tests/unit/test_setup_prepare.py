@@ -247,7 +247,7 @@ def test_unknown_environment_is_a_usage_error(checkout):
     result = checkout.run("prepare", "prod")
     assert (result.returncode, result.stderr) == (
         2,
-        "prepare: unknown environment 'prod': run or dev\n",
+        "prepare: unknown environment 'prod': run, dev or otava\n",
     )
 
 
