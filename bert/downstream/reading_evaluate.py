@@ -58,6 +58,10 @@ def read_na_probs(path: str) -> Dict[str, float]:
     numbers = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
         raise DataError(f'{path}: no-answer probabilities are an object {{"question": number, …}}')
+    for question, number in content.items():
+        # JSON of Python has NaN and Infinity, and whole numbers of any length.
+        if not abs(number) <= sys.float_info.max:
+            raise DataError(f"{path}: the no-answer probability of {question} is not finite")
     return {question.strip(): float(number) for question, number in content.items()}
 
 

@@ -158,6 +158,9 @@ def test_a_probability_is_needed_for_every_prediction(tmp_path, dataset, capfd):
         ({"1": 0.1}, "question 2 has no no-answer probability"),
         ({"1": "0.1"}, "no-answer probabilities are an object"),
         ([], "no-answer probabilities are an object"),
+        ({"1": 0.1, "2": float("nan")}, "probability of 2 is not finite"),
+        ({"1": -float("inf"), "2": 0.1}, "probability of 1 is not finite"),
+        ({"1": 10**400, "2": 0.1}, "probability of 1 is not finite"),
     ):
         na_probs = write(tmp_path / "null_odds.json", content)
         flags = ("--metric=squad_v2", f"--na_prob_file={na_probs}")
