@@ -148,6 +148,7 @@ def _judge(report: Report) -> Tuple[str, str, List[str]]:
     results = report.results
     n_valid = sum(1 for result in results if result.valid)
     lines = [f"{n_valid} of {len(results)} run(s) finished and passed every required check."]
+    lines += _tell_first_problem(results)
     lines.append("Held against no baseline: this says nothing of faster or slower.")
     if n_valid == len(results):
         return "good", "✓ VALID", lines
@@ -155,6 +156,17 @@ def _judge(report: Report) -> Tuple[str, str, List[str]]:
         return "bad", "✗ FAILED", lines
     running = any(result.state == "running" for result in results)
     return ("open", "? UNFINISHED", lines) if running else ("bad", "✗ NOT VALID", lines)
+
+
+def _tell_first_problem(results: Sequence[RunResult]) -> List[str]:
+    """Why the first run that is not valid is not."""
+    for result in results:
+        failed = [check.name for check in result.validity if check.fatal]
+        if result.failure is not None:
+            return [f"{result.n_cards} card(s): {result.failure.message}"]
+        if failed:
+            return [f"{result.n_cards} card(s): {', '.join(failed)}"]
+    return []
 
 
 def _build_sections(

@@ -232,6 +232,12 @@ def _render_text(text: str, x: float, y: float, anchor: str) -> Markup:
     return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
+def _render_label(text: str, x: float, y: float, anchor: str) -> Markup:
+    """Text that stays readable on top of lines and bars."""
+    ground = element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="halo")
+    return join([ground, _render_text(text, x, y, anchor)], "")
+
+
 def _render_line(line: Line, x: Scale, y: Scale) -> Markup:
     style = f"s{line.style % N_STYLES}"
     if line.form == "points":
@@ -318,7 +324,7 @@ def _render_mark(mark: Mark, x: Scale, y: Scale) -> Markup:
         late = place + 5.0 + _CHARACTER * len(mark.label) > WIDTH
         line = raw(f'<path class="mark" d="M{place:.1f} {TOP:g}V{HEIGHT - BOTTOM:g}"/>')
         height = TOP + 14.0 + 18.0 * (mark.row % 4)
-        text = _render_text(
+        text = _render_label(
             mark.label, place + (-5 if late else 5), height, "end" if late else "start"
         )
         return join([line, text], "")
@@ -328,7 +334,7 @@ def _render_mark(mark: Mark, x: Scale, y: Scale) -> Markup:
         return raw("")
     line = raw(f'<path class="mark" d="M{x.start:g} {place:.1f}H{WIDTH - RIGHT:g}"/>')
     height = place - 5 if place > TOP + 20 else place + 16
-    return join([line, _render_text(mark.label, WIDTH - RIGHT - 4, height, "end")], "")
+    return join([line, _render_label(mark.label, WIDTH - RIGHT - 4, height, "end")], "")
 
 
 def _render_legend(plot: Plot) -> Optional[Markup]:

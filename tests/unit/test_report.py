@@ -200,6 +200,7 @@ def test_what_is_nan_is_said_and_drawn_around():
         ({"state": "running", "ended_at": None}, "? UNFINISHED"),
         ({"validity": (Check("loss", False, "NaN", "finite"),)}, "✗ NOT VALID"),
         ({"state": "failed", "failure": Failure("trainer", "rank 0 died")}, "✗ FAILED"),
+        ({"state": "failed", "failure": Failure("trainer", "died")}, "check. 1 card(s): died Held"),
         ({"simulated": True}, "SIMULATED: no device was measured."),
     ],
 )
