@@ -131,7 +131,7 @@ RESULT_METRICS: Tuple[Metric, ...] = (
         "skipped",
         "1",
         LOWER,
-        "Share of reports that tell of an update skipped for overflow.",
+        "Share of steps whose update was skipped for overflow, as far as the log tells.",
         digits=3,
     ),
     Metric(

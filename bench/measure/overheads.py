@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from bench.measure.intervals import CHECKPOINT
-from bench.measure.windows import MEASURED, Windows
+from bench.measure.windows import MEASURED, OVERFLOW, Windows, find_usual_steps
 
 
 @dataclass(frozen=True)
@@ -87,24 +87,58 @@ def estimate_time_to_first_step(
     return elapsed if elapsed >= 0.0 else None
 
 
-def compute_skipped_share(
-    loss_scales: Sequence[float], skipped_reports: Optional[int], n_reports: int
-) -> Optional[float]:
-    """Share of reports that tell of an update skipped for overflow.
+@dataclass(frozen=True)
+class SkippedSteps:
+    """Steps whose update was skipped for overflow.
+
+    Attributes:
+        skipped: steps; at least one for each interval that tells of any, more where the global
+            step, which does not move for them, says so. Where no interval tells its steps, each
+            counts as one step.
+        steps: all steps, those skipped included.
+        n_intervals: intervals that tell of any.
+    """
+
+    skipped: int
+    steps: int
+    n_intervals: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1; a lower bound where the global step moves for skipped updates, too."""
+        return self.skipped / self.steps if self.steps else 0.0
+
+
+def count_skipped_steps(windows: Windows, first_row: int = 0) -> SkippedSteps:
+    """Counts the steps skipped for overflow.
 
     Args:
-        loss_scales: dynamic loss scale at each report, in order; a fall means that at least one
-            step since the report before was skipped.
-        skipped_reports: reports that say so themselves (``isFinite``); None where the trainer does
-            not print it, and then the falls of the loss scale are counted.
-        n_reports: reports in all.
-
-    Returns:
-        0 to 1, a lower bound where a report covers many steps; None without any report.
+        windows: the classified intervals.
+        first_row: where to begin.
     """
-    if skipped_reports is None:
-        if len(loss_scales) < 2:
-            return None
-        pairs = zip(loss_scales, loss_scales[1:])
-        return sum(1 for before, after in pairs if after < before) / (len(loss_scales) - 1.0)
-    return skipped_reports / n_reports if n_reports else None
+    usual = find_usual_steps(windows.ranks) or 1
+    skipped = steps = n_intervals = 0
+    for index in range(first_row, len(windows.rows)):
+        row = windows.rows[index]
+        gained = _get_gained(windows, row.intervals, usual)
+        missing = 0
+        if row.reason == OVERFLOW:
+            # The last interval may be short because the run ended in it.
+            is_last = index == len(windows.rows) - 1
+            missing = max(1, 0 if is_last else usual - gained)
+            n_intervals += 1
+        skipped += missing
+        steps += max(gained + missing, 1) if gained < usual else gained
+    return SkippedSteps(skipped, steps, n_intervals)
+
+
+def _get_gained(windows: Windows, intervals: Sequence[Optional[int]], usual: int) -> int:
+    """Steps by which the global step moved in a row of intervals."""
+    for items, at in zip(windows.ranks, intervals):
+        if at is None:
+            continue
+        end = items[at].end_step
+        if at and end is not None and end == items[at - 1].end_step:
+            return 0
+        return items[at].steps or usual
+    return usual

@@ -13,7 +13,7 @@ from bench.measure.fine_tuning import Scores, estimate_scores
 from bench.measure.flops import PeakFlops, count_model_flops
 from bench.measure.intervals import RankTrack
 from bench.measure.overheads import (
-    compute_skipped_share,
+    count_skipped_steps,
     estimate_checkpoint_overhead,
     estimate_time_to_first_step,
 )
@@ -222,7 +222,7 @@ def _estimate_rest(windows: Windows, tracks: Sequence[RankTrack]) -> Dict[str, M
     ):
         note(key, value, overhead.n, "intervals with a checkpoint", why)
     skipped, n = _compute_skipped(windows, tracks)
-    note("skipped_steps_ratio", skipped, n, "reports of all ranks", "no loss scale is reported")
+    note("skipped_steps_ratio", skipped, n, "all intervals", "no loss scale is reported")
     return found
 
 
@@ -247,9 +247,7 @@ def _find_first_steps(tracks: Sequence[RankTrack], step_seconds: Optional[float]
 
 
 def _compute_skipped(windows: Windows, tracks: Sequence[RankTrack]) -> tuple[Optional[float], int]:
-    n_reports = len(windows.rows)
-    if any(track.overflow_lines for track in tracks):
-        told = max(len(track.overflow_lines) for track in tracks)
-        return compute_skipped_share((), min(told, n_reports), n_reports), n_reports
-    scales = max((track.loss_scales for track in tracks), key=len, default=())
-    return compute_skipped_share(scales, None, n_reports), len(scales)
+    n_scales = max((len(track.loss_scales) for track in tracks), default=0)
+    if n_scales < 2 and not any(track.overflow_lines for track in tracks):
+        return None, n_scales
+    return count_skipped_steps(windows).share, len(windows.rows)

@@ -11,8 +11,9 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from bench.measure.figures import Check
 from bench.measure.intervals import LossRecord, RankTrack
+from bench.measure.overheads import count_skipped_steps
 from bench.measure.steady import MINIMUM_INTERVALS
-from bench.measure.windows import MEASURED, OVERFLOW, Windows
+from bench.measure.windows import MEASURED, Windows
 
 MAXIMUM_SKIPPED_RATIO = 0.01
 CLOCK_RATIO = 0.02
@@ -105,15 +106,13 @@ def check_skipped(windows: Windows, maximum_ratio: float = MAXIMUM_SKIPPED_RATIO
 
     Args:
         windows: the classified intervals.
-        maximum_ratio: share of the intervals from the first measured one on.
+        maximum_ratio: share of the steps from the first measured interval on.
     """
-    rows = windows.rows if windows.first_row is None else windows.rows[windows.first_row :]
-    skipped = sum(1 for row in rows if row.reason == OVERFLOW)
-    share = skipped / len(rows) if rows else 0.0
+    found = count_skipped_steps(windows, windows.first_row or 0)
     return Check(
         "skipped updates",
-        share <= maximum_ratio,
-        f"{skipped} of {len(rows)} intervals",
+        found.share <= maximum_ratio,
+        f"{found.skipped} of {found.steps} steps, in {found.n_intervals} intervals",
         f"at most {maximum_ratio:.0%}",
     )
 

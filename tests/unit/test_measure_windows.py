@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bench.measure.bootstrap import build_launch_series
 from bench.measure.intervals import CHECKPOINT, STEADY, WARM_UP, Interval
 from bench.measure.overheads import (
-    compute_skipped_share,
+    count_skipped_steps,
     estimate_checkpoint_overhead,
     estimate_time_to_first_step,
 )
@@ -169,11 +169,33 @@ def test_time_to_first_step():
     assert estimate_time_to_first_step(100.0, 99.0, 1, None) is None
 
 
-def test_skipped_share():
-    assert compute_skipped_share([4.0, 2.0, 1.0, 1.0, 2.0], None, 5) == 0.5
-    assert compute_skipped_share([], 3, 12) == 0.25
-    assert compute_skipped_share([1.0], None, 1) is None
-    assert compute_skipped_share([], 0, 0) is None
+def _overflowing(gains, usual=100, told=()):
+    """Intervals of a rank by how far the global step moved; short ones tell of an overflow."""
+    items, end = [], 100
+    for index, gained in enumerate(gains):
+        end += gained
+        reason = OVERFLOW if gained < usual or index in told else STEADY
+        items.append(Interval(end, gained or usual, 10.0, (gained or usual) / 10.0, reason))
+    return items
+
+
+def test_skipped_steps_are_counted_not_intervals():
+    gains = [100] * 40
+    gains[5], gains[20] = 98, 99
+    found = count_skipped_steps(classify_intervals([_overflowing(gains)] * 2))
+    assert (found.skipped, found.steps, found.n_intervals) == (3, 4000, 2)
+    # The global step may move all the same: at least one step.
+    told = count_skipped_steps(classify_intervals([_overflowing([100] * 40, told=(7,))]))
+    assert (told.skipped, told.n_intervals) == (1, 1)
+    stalled = count_skipped_steps(classify_intervals([_overflowing([100] * 9 + [0] + [100] * 9)]))
+    assert (stalled.skipped, stalled.steps) == (100, 1900)
+    assert count_skipped_steps(classify_intervals([])).share == 0.0
+
+
+def test_of_intervals_of_unknown_length_each_counts_once():
+    reasons = [OVERFLOW if index == 3 else STEADY for index in range(20)]
+    rank = [Interval(None, None, None, 10.0, reason) for reason in reasons]
+    assert count_skipped_steps(classify_intervals([rank])).share == 0.05
 
 
 def test_step_times_say_what_they_are_of():

@@ -83,15 +83,31 @@ def test_declared_flags_are_held_against_those_of_the_log():
     assert check_declared({}, [told]).passed is None
 
 
-def test_skipped_updates_count_from_the_window_on():
+def _skipping(gained):
+    """Of 44 intervals of 10 steps three gain fewer."""
     good = [*_rank(1), *_rank(3, OVERFLOW), *_rank(40)]
-    rank = [
-        Interval(10 * (i + 1), 10, item.seconds, item.steps_per_second, item.reason)
+    return [
+        Interval(
+            10 * (i + 1),
+            gained if item.reason == OVERFLOW else 10,
+            item.seconds,
+            item.steps_per_second,
+            item.reason,
+        )
         for i, item in enumerate(good)
     ]
+
+
+def test_skipped_updates_count_from_the_window_on():
+    rank = _skipping(8)
     assert check_skipped(classify_intervals([rank])).passed is False
     assert check_skipped(classify_intervals([rank]), 0.1).passed is True
-    assert check_skipped(classify_intervals([_rank(40)])).found == "0 of 40 intervals"
+    none = check_skipped(classify_intervals([_rank(40)]))
+    assert none.found == "0 of 400 steps, in 0 intervals"
+
+
+def test_one_skipped_step_in_a_long_interval_is_no_storm():
+    assert check_skipped(classify_intervals([_skipping(9)])).passed is True
 
 
 def test_steady_state_and_intervals():
