@@ -46,9 +46,11 @@ def test_sweep_stores_two_valid_runs(sweep):
         assert result.value("sequences_per_second") > 0
         # The first reported interval follows the graph-building one and is left out.
         for record in result.ranks:
-            reasons = record.intervals["reason"]
-            assert reasons[0] == "warm-up"
-            assert reasons[1:] == ["steady"] * (len(reasons) - 1)
+            told, reasons = record.intervals["told"], record.intervals["reason"]
+            assert told == ["warm-up"] + ["steady"] * (len(told) - 1)
+            assert reasons[0] in ("warm-up", "graph compile")
+            # What a dozen steps on a busy machine look like is not ours to say.
+            assert set(reasons[1:]) <= {"warm-up", "steady", "outlier", "not steady"}
             assert record.problems["counts"] == {}
 
 
@@ -60,6 +62,8 @@ def test_parse_gives_the_stored_numbers_to_the_last_digit(sweep, capsys):
         assert document["sizes"]["batch_size"] == {"value": 4, "from": "log"}
         assert document["ranks_seen"] == stored.n_cards
         for key, measurement in stored.summary.items():
+            if key == "sequences_per_joule":
+                continue  # power is no matter of logs
             assert document["summary"][key]["value"] == measurement.value, key
 
 
