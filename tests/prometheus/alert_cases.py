@@ -29,6 +29,8 @@ class AlertCase:
     count: int = 1
 
 
+FOUND = P + 'history_change_found_timestamp_seconds{case="c",metric="m",effect='
+
 MEASURING = {P + 'run_state{run_id="r",state="measuring"}': "1x120"}
 FINISHED = {
     P + 'run_state{run_id="r",state="measuring"}': "0x120",
@@ -308,6 +310,22 @@ ALERT_CASES: Dict[str, AlertCase] = {
             {P + 'result_sequences_per_second{case="c"}': "100x50 106x40"},
         ),
         at="80m",
+    ),
+    "GateRegression": AlertCase(
+        {P + 'gate_verdict{instance="h",verdict="regression"}': "1x60"},
+        (
+            {
+                P + 'gate_verdict{instance="h",verdict="regression"}': "0x60",
+                P + 'gate_verdict{instance="h",verdict="no_verdict"}': "1x60",
+            },
+        ),
+    ),
+    "ChangeForTheWorse": AlertCase(
+        {FOUND + '"worse"}': "-3600x60"},
+        (
+            {FOUND + '"worse"}': "-90000x60"},
+            {FOUND + '"better"}': "-3600x60"},
+        ),
     ),
     "ResultOld": AlertCase(
         {P + 'result_end_timestamp_seconds{case="c"}': "-180000x120"},

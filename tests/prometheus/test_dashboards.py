@@ -13,16 +13,34 @@ import pytest
 import yaml
 
 from bench.series import ALL_SERIES
-from tests.prometheus.boards import FOLDER, NAMES, ROOT, list_panels, list_queries, read_board
+from tests.prometheus.boards import (
+    FOLDER,
+    NAMES,
+    ROOT,
+    PanelQuery,
+    list_panels,
+    list_queries,
+    read_board,
+)
 
 GENERATOR = ROOT / "docker" / "grafana" / "generate"
 SCHEMA_TOOLS = Path(__file__).resolve().parent / "grafana_schema"
 FOREIGN = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped", "up"}
 """Series that Prometheus makes by itself."""
 
+MARK_KEYS = {
+    "expr": str,
+    "step": str,
+    "tagKeys": str,
+    "textFormat": str,
+    "titleFormat": str,
+    "useValueForTime": bool,
+}
+
 FUNCTIONS = set(
     """avg by count group_left histogram_quantile increase label_replace le max min mode on or
-    quantile rate sort_desc sum time vector
+    quantile rate sort_desc sum time vector ignoring verdict
+    group_right
     case run_id host cards version job instance rank""".split()
 )
 
@@ -40,6 +58,11 @@ def _list_names(expr):
     bare = re.sub(r"\{[^}]*\}", "", re.sub(r'"[^"]*"', "", expr))
     bare = re.sub(r"\[[^\]]*\]", "", bare)
     return set(re.findall(r"[a-zA-Z_][a-zA-Z0-9_:]*", bare)) - FUNCTIONS
+
+
+def _list_marked(name):
+    marks = read_board(name)["annotations"].get("list", [])
+    return {each for mark in marks for each in _list_names(mark["expr"])}
 
 
 def _base_name(name):
@@ -72,6 +95,10 @@ def _check(schema, document, place):
 @pytest.mark.parametrize("name", NAMES)
 def test_boards_hold_to_grafanas_schema(schemas, name):
     board = read_board(name)
+    for mark in board["annotations"].get("list", []):
+        # Grafana's schema leaves them to the data source, here Prometheus.
+        own = {key: type(mark.pop(key)) for key in MARK_KEYS}
+        assert own == MARK_KEYS
     _check(schemas["dashboard"], board, name)
     for panel in list_panels(board):
         place = f"{name}: {panel['title']}"
@@ -139,6 +166,9 @@ def test_a_board_works_on_any_grafana(name):
             assert target["datasource"] == source
             used = set(re.findall(r"\$(\w+)", target["expr"])) - {"__rate_interval"}
             assert used <= set(variables), panel["title"]
+    for mark in board["annotations"].get("list", []):
+        assert mark["datasource"] == source
+        assert set(re.findall(r"\$(\w+)", mark["expr"])) <= set(variables)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,7 +186,11 @@ def test_panels_do_not_lie_on_each_other(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_queries_use_only_series_that_exist(name):
     known = {series.name for series in ALL_SERIES} | _list_recorded() | FOREIGN
-    for query in list_queries(name):
+    marks = [
+        PanelQuery(name, mark["name"], mark["expr"], False)
+        for mark in read_board(name)["annotations"].get("list", [])
+    ]
+    for query in [*list_queries(name), *marks]:
         names = _list_names(query.expr)
         assert names or "__name__" in query.expr, query
         for each in names:
@@ -180,6 +214,7 @@ def test_every_series_is_on_a_board():
     for name in NAMES:
         for query in list_queries(name):
             shown |= {_base_name(each) for each in _list_names(query.expr)}
+            shown |= _list_marked(name)
             patterns += re.findall(r'__name__=~"([^"]+)"', query.expr)
     recorded = {}
     for path in (ROOT / "docker" / "prometheus" / "rules").glob("*.yaml"):

@@ -30,6 +30,9 @@ EMPTY_BY_DESIGN = {
     ("run-overview", "Alerts"): "no alert fires in a sound run",
     ("nightly", "Checks that did not pass"): "all pass",
     ("nightly", "Failures"): "there are none",
+    ("nightly", "Against the baseline"): "there is no other night to compare with",
+    ("nightly", "Changes"): "one night has none",
+    ("nightly", "Found this week"): "one night has none",
 }
 """Panels that are right when they show nothing; test_a_failed_run has data for them."""
 
@@ -160,6 +163,17 @@ def test_3_the_end_is_scraped(scene):
         lambda: len(prometheus.query('ascend_bert_result_valid{job="ascend-bert-results"}')) == 2,
         30.0,
         "the stored result was not scraped",
+    )
+    session = run_id[: len("20260101T000000Z-0000")]
+    gate = ["gate", session, "--baseline", session, "--output", str(scene["output"])]
+    judging = _start(gate)
+    # A session says nothing against itself.
+    assert judging.wait(30) == 3
+    judging.stderr.close()
+    wait_for(
+        lambda: prometheus.query('ascend_bert_gate_verdict{verdict="no_verdict"} == 1'),
+        30.0,
+        "the verdict was not scraped",
     )
     time.sleep(3.0)  # rules need a scrape and an evaluation more
     scene["seen_at"] = time.time()

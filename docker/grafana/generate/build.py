@@ -19,6 +19,17 @@ BOARDS = {
 }
 
 
+MARKS = {
+    "step": "60s",
+    "tagKeys": "metric,kind,effect,verdict",
+    "textFormat": "{{case}} {{metric}} {{kind}} {{effect}} {{verdict}} {{session}}",
+    "titleFormat": "ascend-bert",
+    "useValueForTime": True,
+}
+"""What Grafana's Prometheus source reads of an annotation and the SDK has no names for: the value
+is the time of the mark, its text is made of labels."""
+
+
 def render_board(name: str) -> str:
     """The JSON of a board, with panel ids in order of place."""
     board = BOARDS[name]().build()
@@ -29,6 +40,8 @@ def render_board(name: str) -> str:
         # The SDK gives them to every variable, Grafana's schema to intervals alone.
         for key in ("auto", "auto_count", "auto_min"):
             variable.pop(key, None)
+    for mark in plain["annotations"].get("list", []):
+        mark.update(MARKS)
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 

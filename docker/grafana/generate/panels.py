@@ -319,6 +319,18 @@ def build_board(
     )
 
 
+def build_marks(name: str, expr: str, color: str) -> dashboard.AnnotationQuery:
+    """Marks in time; the query gives Unix times in milliseconds, see ``build.MARKS``."""
+    return (
+        dashboard.AnnotationQuery()
+        .name(name)
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color(color)
+        .expr(expr)
+    )
+
+
 def add_row(board: dashboard.Dashboard, title: str, *panels) -> dashboard.Dashboard:
     """A headed row of panels, flowing from left to right."""
     board = board.with_row(dashboard.Row(title))

@@ -8,12 +8,14 @@ from panels import (
     GREEN,
     RED,
     UP_DOWN,
+    YELLOW,
     YES_NO,
     Query,
     add_row,
     build_board,
     build_label_variable,
     build_lines,
+    build_marks,
     build_stat,
     build_states,
     build_table,
@@ -23,11 +25,38 @@ P = "ascend_bert_"
 RESULTS_JOB = "ascend-bert-results"
 # One job at a time: a run's own endpoint shows its result, too, for as long as it lingers.
 CASE = 'job="$job",case=~"$case"'
+JOB = 'job="$job"'
 HOST = 'instance=~"$instance"'
 # The figure in the row below names the case, the row's facts come from result_info.
 _LAST_FACTS = (
     "* on (job, instance, case) group_left (run_id, host, cards, version) " + P + "result_info"
 )
+
+VERDICTS = {"0": ("pass", GREEN), "1": ("no verdict", YELLOW), "2": ("regression", RED)}
+
+
+def _number_verdict(series: str, labels: str) -> str:
+    """A query that gives a key of :data:`VERDICTS`."""
+    return (
+        f'{P}{series}{{{labels},verdict="regression"}} * 2 + ignoring (verdict) '
+        f'{P}{series}{{{labels},verdict="no_verdict"}}'
+    )
+
+
+def _add_marks(board: Dashboard) -> None:
+    """Changes, known breaks and verdicts as marks in time."""
+    for name, effect, color in (
+        ("Worse from here on", "worse", RED),
+        ("Better from here on", "better", GREEN),
+        ("Known breaks", "known", "blue"),
+    ):
+        labels = f'{CASE},effect="{effect}"'
+        expr = f"{P}history_change_timestamp_seconds{{{labels}}} * 1000"
+        board.annotation(build_marks(name, expr, color))
+    judged = f'{P}gate_judged_timestamp_seconds{{job="$job"}} * on (job, instance) group_right () '
+    for verdict, color in (("regression", RED), ("no_verdict", YELLOW)):
+        expr = f'{judged}({P}gate_verdict{{job="$job",verdict="{verdict}"}} == 1) * 1000'
+        board.annotation(build_marks(VERDICTS["2" if color == RED else "1"][0], expr, color))
 
 
 def build_nightly() -> Dashboard:
@@ -48,6 +77,93 @@ def build_nightly() -> Dashboard:
         build_label_variable(
             "case", "Cases", f'label_values({P}result_info{{job="$job"}}, case)', multi=True
         )
+    )
+    _add_marks(board)
+    add_row(
+        board,
+        "Verdicts",
+        build_stat(
+            "Last verdict",
+            "Of the gate, on the session that was judged last.",
+            Query(f"max({_number_verdict('gate_verdict', JOB)})"),
+            words=VERDICTS,
+        ),
+        build_stat(
+            "Exit code",
+            "0 pass, 1 regression, 3 no verdict, 4 and more: what stood in the way.",
+            Query(f'max({P}gate_exit_code{{job="$job"}})'),
+        ),
+        build_stat(
+            "Judged",
+            "How long ago.",
+            Query(f'time() - max({P}gate_judged_timestamp_seconds{{job="$job"}})'),
+            "s",
+        ),
+        build_stat(
+            "Worse",
+            "Changes for the worse in the nightly series, the latest ten of each.",
+            Query(f'count({P}history_change_ratio{{{CASE},effect="worse"}}) or vector(0)'),
+        ),
+        build_stat(
+            "Waived",
+            "Regressions that somebody let pass for a time.",
+            Query(f"sum({P}gate_case_waived{{{CASE}}})"),
+        ),
+        build_stat(
+            "Looks",
+            "The most that a case took: while undecided, more is launched.",
+            Query(f"max({P}gate_case_looks{{{CASE}}})"),
+        ),
+        build_stat(
+            "Nights",
+            "Of the longest series.",
+            Query(f"max({P}history_nights{{{CASE}}})"),
+        ),
+        build_stat(
+            "Damaged verdicts",
+            "Files that cannot be read.",
+            Query(f'sum({P}judged_unreadable_verdicts{{job="$job"}})'),
+            steps=((None, GREEN), (1.0, RED)),
+        ),
+        build_states(
+            "Verdict of each case",
+            "The last one on each metric.",
+            Query(_number_verdict("gate_case_verdict", CASE), "{{case}} {{metric}}"),
+            VERDICTS,
+        ),
+        build_lines(
+            "Against the baseline",
+            "As the gate found it; below minus the margin, of a rate, is what must be ruled out.",
+            [
+                Query(f"{P}gate_case_change_ratio{{{CASE}}}", "{{case}} {{metric}}"),
+                Query(f"-{P}gate_case_margin_ratio{{{CASE}}}", "{{case}} {{metric}} margin"),
+            ],
+            "percentunit",
+        ),
+        build_table(
+            "Changes",
+            "Of the nightly series: from which session on, and by how much.",
+            Query(f"{P}history_change_ratio{{{CASE}}}"),
+            hidden=("instance",),
+            width=14,
+        ),
+        build_table(
+            "Found this week",
+            "After which night a change was found, Unix time.",
+            Query(
+                f'{P}history_change_found_timestamp_seconds{{{CASE},effect!="known"}}'
+                " > time() - 604800"
+            ),
+            hidden=("instance", "kind"),
+            width=7,
+        ),
+        build_table(
+            "Session",
+            "That was judged.",
+            Query(f'{P}gate_info{{job="$job"}}'),
+            hidden=("instance", "Value"),
+            width=3,
+        ),
     )
     add_row(
         board,
