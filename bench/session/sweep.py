@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from bench.environment import collect_environment
 from bench.launch.cluster import LocalCluster
@@ -75,6 +75,7 @@ class Sweep:
     resumed: bool = False
     judge: Optional[Judge] = None
     _look: int = 1
+    _enough: Set[CaseKey] = field(default_factory=set)
     _live: Optional[LiveRun] = None
     _ended: List[RunSnapshot] = field(default_factory=list)
     _sampler: Optional[TelemetrySampler] = None
@@ -219,6 +220,8 @@ class Sweep:
         """Whether a case wants one more launch, for a session that runs until it is precise."""
         if self.plan.until_precision is None or self._look > 1:
             return True
+        if key in self._enough:
+            return False
         mine = [result for result in results if _get_key(result) == key]
         series = [build_series(result.ranks) for result in mine if result.valid]
         decision = decide_next_launch(
@@ -228,7 +231,11 @@ class Sweep:
         )
         if len(mine) >= MINIMUM_LAUNCHES:
             self.note(f"{self._name_case(key)}: {decision.reason}")
-        return decision.needed and len(mine) < self.plan.maximum_launches
+        if decision.needed and len(mine) < self.plan.maximum_launches:
+            return True
+        # No launch is added any more, so the answer stays: it is found and told once.
+        self._enough.add(key)
+        return False
 
     def _place(self, result: RunResult) -> Tuple[int, int, int]:
         """Where a run stands in a report: by build, then case as asked, then repeat."""

@@ -111,6 +111,14 @@ def test_builds_are_compared_at_each_batch_size(tmp_path, capsys):
     assert {"batch 8", "batch 16"} == {line.split(", ")[1] for line in lines}
 
 
+def test_that_a_case_is_precise_is_told_once(capsys):
+    words = "bench --backend simulated --steps 60 --cards 1 --until-precision 50%".split()
+    assert cli.main([*words, "--set", "simulated.launch_noise_ratio=0.01"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "50.00% wanted" in line]
+    assert len(told) == 1
+    assert told[0].startswith("1p: half width")
+
+
 def test_a_precision_that_was_not_reached_is_told(capsys):
     words = "bench --backend simulated --quiet --cards 1 --until-precision 0.1%".split()
     words += ["--set", "simulated.launch_noise_ratio=0.05", "--set", "session.maximum_launches=5"]
