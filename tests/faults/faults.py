@@ -296,6 +296,14 @@ def _damage_result(fault: Fault, folder: Path) -> Outcome:
     return finish(ended, folder)
 
 
+def _damage_history(fault: Fault, folder: Path) -> Outcome:
+    """The index of all results is no database: it is said, and no result is touched."""
+    finish(start(fault.build(folder)), folder)
+    (folder / "history.sqlite").write_bytes(b"garbage" * 2000)
+    argv = [sys.executable, "-m", "bench", "history", "--output", str(folder)]
+    return finish(start(argv), folder)
+
+
 def _retry(fault: Fault, folder: Path) -> Outcome:
     outcome = finish(start(fault.build(folder, "--retries", "2")), folder)
     attempts = outcome.result["found"]["attempts"]
@@ -415,6 +423,8 @@ FAULTS: Tuple[Fault, ...] = (
     Fault("two runs in one directory", 0, "valid", act=_two_at_once, kept=80),
     Fault("two resume one session", 0, "valid", ("--interval 0.1",), act=_resume_twice, kept=80),
     Fault("stored result damaged", 0, "valid", act=_damage_result, kept=80),
+    Fault("history database unreadable", 7, "valid", act=_damage_history, kept=40,
+          told="delete it"),
     Fault("rank killed once, --retries", 0, "valid", ("--fault once --checkpoints",), act=_retry,
           kept=40),
 )  # fmt: skip
