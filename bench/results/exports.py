@@ -159,12 +159,21 @@ def _parse_time(text: Optional[str]) -> Optional[datetime.datetime]:
 
 def _describe(result: RunResult) -> str:
     asked: Mapping[str, Any] = result.asked
-    return (
-        f"{asked.get('model')}, {result.n_cards} card(s), backend {result.found.get('backend')}, "
-        f"batch {asked.get('batch_size')} per card, sequence length {asked.get('seq_length')}, "
-        f"{asked.get('steps')} steps, {asked.get('precision')}; started {result.started_at}; "
-        f"{_describe_validity(result)}."
-    )
+    # Of an import not all is known.
+    known = [
+        form.format(value)
+        for form, value in (
+            ("{}", asked.get("model")),
+            ("{} card(s)", result.n_cards),
+            ("backend {}", result.found.get("backend")),
+            ("batch {} per card", asked.get("batch_size")),
+            ("sequence length {}", asked.get("seq_length")),
+            ("{} steps", asked.get("steps")),
+            ("{}", asked.get("precision")),
+        )
+        if value is not None
+    ]
+    return f"{', '.join(known)}; started {result.started_at}; {_describe_validity(result)}."
 
 
 def _describe_validity(result: RunResult) -> str:

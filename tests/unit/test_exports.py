@@ -240,3 +240,13 @@ def test_markdown_has_the_interval_and_says_what_it_covers():
     (row,) = [line for line in text.splitlines() if line.startswith("| steps_per_second ")]
     assert "1.5 to 2.5" in row
     assert "95 %: one launch:" in text
+
+
+def test_markdown_leaves_out_what_is_not_known():
+    asked = {**_result().asked, "model": None, "seq_length": None, "precision": None}
+    (line,) = [
+        line for line in render_markdown(_result(asked=asked)).splitlines() if "; started " in line
+    ]
+    assert "None" not in line
+    assert "sequence length" not in line
+    assert "card(s)" in line
