@@ -204,6 +204,15 @@ def test_a_checkpoint_of_another_task_is_not_used(tmp_path):
     assert not list(left.iterdir())
 
 
+def test_a_bert_is_not_scored_as_a_nezha(tmp_path):
+    """Item 19: all that a NEZHA needs is in a BERT's checkpoint, which learned other positions."""
+    run_small("ner", tmp_path)
+    with pytest.raises(DataError, match="it is of a BERT"):
+        nezha = {"use_relative_position": True}
+        run_small("ner", tmp_path, model=nezha, do_train=False, do_predict=True)
+    assert not (tmp_path / "output" / "ner_predictions.txt").exists()
+
+
 def test_step_0_is_never_used(tmp_path):
     """What a training leaves that fails before its first save has learned nothing."""
     output = run_small("ner", tmp_path)
