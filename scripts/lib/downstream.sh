@@ -1,9 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What scripts/run_downstream_*.sh share: device, interpreter, a model to start from. They set $root.
 
-names_flag() { # NAME FLAGS... -> true when one of the flags is --NAME=…
+names_flag() { # NAME FLAGS... -> true when one of the flags is --NAME=… or --NAME …, or so with dashes
   local word
-  for word in "${@:2}"; do case $word in "--$1="*) return 0 ;; esac done
+  for word in "${@:2}"; do
+    case $word in "--$1" | "--$1="* | "--${1//_/-}" | "--${1//_/-}="*) return 0 ;; esac
+  done
   return 1
 }
 

@@ -105,6 +105,16 @@ def test_reference_settings_of_a_data_set(run):
     assert "--num_train_epochs=3" in train and train[-1] == "--data_dir=d"
 
 
+@pytest.mark.parametrize(
+    "words", [("--data_dir", "own"), ("--data-dir=own",), ("--train-file=own",)]
+)
+def test_flags_are_seen_in_every_form_that_the_command_takes(run, words):
+    arguments = ("--backend=cpu", "--init-checkpoint", "model", *words)
+    code, _, calls = run("ner", *arguments)
+    assert code == 0 and len(calls) == 1, "nothing is pre-trained where a model is given"
+    assert "--max_seq_length=256" in calls[0] and "--max_seq_length=48" not in calls[0]
+
+
 def test_a_pre_training_that_fails_ends_the_script(run):
     code, _, calls = run("ner", "--backend=cpu", FAIL="yes")
     assert code == 65
