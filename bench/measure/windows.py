@@ -97,7 +97,7 @@ class Windows:
         )
         begin = f"interval {self.first_row + 1}"
         if first.end_step is not None and first.steps is not None:
-            begin = f"step {first.end_step - first.steps + 1}"
+            begin = f"step {max(1, first.end_step - first.steps + 1)}"
         return f"steady from {begin} on: {self.n_measured} of {n} intervals"
 
 

@@ -26,7 +26,7 @@ def list_notes(views: Sequence[CaseView], rows: Sequence[Row]) -> List[str]:
     """All notes of a table, one line each."""
     notes = [
         *_describe_windows(views, rows),
-        *_describe_repeats(rows),
+        *_describe_repeats(views, rows),
         *_describe_precision(views),
         *_describe_order(views),
         *describe_scaling(views),
@@ -60,21 +60,22 @@ def _describe_windows(views: Sequence[CaseView], rows: Sequence[Row]) -> List[st
     return notes
 
 
-def _describe_repeats(rows: Sequence[Row]) -> List[str]:
-    measured = [row for row in rows if row["launches_used"]]
+def _describe_repeats(views: Sequence[CaseView], rows: Sequence[Row]) -> List[str]:
+    # What an invalid launch could detect is nobody's business.
+    pairs = [(view, row) for view, row in zip(views, rows) if any(x.valid for x in view.case.used)]
+    measured = [row for _, row in pairs]
     notes = []
     if any(row["launches_used"] == 1 for row in measured):
         notes.append(f"± is 95 %. {ONE_LAUNCH_SAYS[0].upper()}{ONE_LAUNCH_SAYS[1:]}.")
-    several = [row for row in measured if row["launches_used"] > 1]
+    several = [(view, row) for view, row in pairs if row["launches_used"] > 1]
     if several:
         effects = ", ".join(
-            "{} at {}{} card(s) ({} launches)".format(
+            "{} at {} ({} launches)".format(
                 _percent(row["detectable_effect_ratio"]),
-                f"{row['build']}, " if row["build"] else "",
-                row["cards"],
+                name_case(view, views),
                 row["launches_used"],
             )
-            for row in several
+            for view, row in several
         )
         notes.append("± is 95 %, over launches.")
         notes.append(
