@@ -198,11 +198,19 @@ def _gateway_down(fault: Fault, folder: Path) -> Outcome:
     return finish(start(fault.build(folder, *flags)), folder)
 
 
+def _can_mount() -> bool:
+    """Root of a container may not, as long as nobody lets it."""
+    done = subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
 def _read_only(fault: Fault, folder: Path) -> Outcome:
-    """A file system that is mounted read-only; for other users than root a folder without w."""
-    if os.geteuid() == 0:
+    """A read-only mount; without the right to mount, a folder that takes no file."""
+    if _can_mount():
         argv = _in_mount(folder, "mount --bind {0} {0} && mount -o remount,ro,bind {0}", fault)
         return finish(start(argv), folder)
+    if os.geteuid() == 0:
+        return finish(start(fault.build(Path("/proc/self"))), folder)
     folder.chmod(0o555)
     try:
         return finish(start(fault.build(folder)), folder)
@@ -218,7 +226,7 @@ def _in_mount(folder: Path, prepare: str, fault: Fault) -> List[str]:
 
 def _full_disk(fault: Fault, folder: Path) -> Outcome:
     """A small file system that the trainer fills up; its content is copied out at the end."""
-    if os.geteuid() != 0:
+    if not _can_mount():
         fault = Fault(**{**fault.__dict__, "fake": ("--fault exit-full",)})
         return finish(start(fault.build(folder)), folder)
     small, kept = folder / "small", folder / "kept"
@@ -400,7 +408,7 @@ FAULTS: Tuple[Fault, ...] = (
     Fault("folder of logs removed", 3, "invalid: ranks seen", (LONG,), act=_remove_folder, kept=0),
     Fault("garbage in the log", 0, "valid", ("--fault garbage",), kept=40),
     Fault("clock steps back an hour", 3, "invalid: clock", ("--fault clock",), kept=40),
-    Fault("disk full", 6, "lost", ("--fault fill-disk",), act=_full_disk),
+    Fault("disk full", 6, "lost" if _can_mount() else "infrastructure", ("--fault fill-disk",), act=_full_disk),
     Fault("output is read-only", 6, "", act=_read_only, kept=0, told="cannot"),
     Fault("metrics port in use", 6, "", act=_port_in_use, kept=0, told="port"),
     Fault("devices missing", 6, "", flags=("--backend", "ascend"), kept=0, told="davinci"),
