@@ -2,11 +2,8 @@
 # What scripts/run_downstream_*.sh share: device, interpreter, a model to start from. They set $root.
 
 names_flag() { # NAME FLAGS... -> true when one of the flags is --NAME=… or --NAME …, or so with dashes
-  local word
-  for word in "${@:2}"; do
-    case $word in "--$1" | "--$1="* | "--${1//_/-}" | "--${1//_/-}="*) return 0 ;; esac
-  done
-  return 1
+  local words=" ${*:2} "
+  [[ $words == *" --$1"[=\ ]* || $words == *" --${1//_/-}"[=\ ]* ]]
 }
 
 choose_device() { # FLAGS... -> sets $backend and $python, and the variables of one rank
