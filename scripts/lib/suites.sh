@@ -17,10 +17,9 @@ pytest_in() { # NAME PYTHON FOLDER
   run "$1" "$2" -m pytest "$3" --timeout 300 --durations 5 ${arguments[@]+"${arguments[@]}"}
 }
 
-unit() {
-  pytest_in unit-py37 .venv/bin/python tests/unit
-  pytest_in unit-current .venv-dev/bin/python tests/unit
-}
+unit_py37() { pytest_in unit-py37 .venv/bin/python tests/unit; }
+unit_current() { pytest_in unit-current .venv-dev/bin/python tests/unit; }
+unit() { lane unit_py37 unit_current; }
 tf() { pytest_in tf .venv/bin/python tests/tf; }
 faults() { pytest_in faults .venv/bin/python tests/faults; }
 launchers() { pytest_in launchers .venv/bin/python tests/launchers; }
@@ -28,9 +27,11 @@ prometheus() { pytest_in prometheus .venv-dev/bin/python tests/prometheus; }
 browser() { pytest_in browser .venv-dev/bin/python tests/browser; }
 docker() { run docker scripts/test-docker; }
 
-# Two lanes side by side; what a suite prints comes in one piece when it ends.
+lane() { for one in "$@"; do "$one"; done; }
+
+# Two lanes side by side, about equally long; what a suite prints comes in one piece when it ends.
 all() {
-  tf &
-  for one in unit faults launchers prometheus browser docker; do "$one"; done
+  lane tf unit_current &
+  lane unit_py37 faults launchers prometheus browser docker
   wait
 }
