@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Counter, Dict, List, Optional
+from typing import Any, Callable, Counter, Dict, List, Optional
 
 from bench.results.check import check_document
 from bench.results.store import list_run_directories
@@ -57,10 +57,14 @@ class Killer:
     Args:
         folder: results directory.
         seed: of the moments.
+        note: told, now and then, how far it is.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(
+        self, folder: Path, seed: int, note: Callable[[str], None] = lambda text: None
+    ) -> None:
         self._folder = folder
+        self._note = note
         self._random = random.Random(seed)
         self._final: Dict[str, bytes] = {}
         self._session: Optional[str] = None
@@ -75,6 +79,8 @@ class Killer:
             killed = self._start_and_kill(argv)
             tally.kills += killed
             tally.hit[victim] += killed
+            if killed and tally.kills % 20 == 0:
+                self._note(f"{tally.kills} kills, {len(tally.faults)} faults")
             self._session = self._session or self._find_session()
             if killed and self._session and self._random.random() < 0.5:
                 # Half of the time its ranks are ended at once, else they train to their end.
@@ -179,9 +185,11 @@ class Killer:
         self._session = None
 
 
-def kill_at_random(folder: Path, kills: int, seed: int) -> Tally:
+def kill_at_random(
+    folder: Path, kills: int, seed: int, note: Callable[[str], None] = lambda text: None
+) -> Tally:
     """Kills so often and looks at what is left; ``faults`` of the tally must be empty."""
-    killer = Killer(folder, seed)
+    killer = Killer(folder, seed, note)
     tally = killer.run(kills)
     deadline = time.monotonic() + 30.0
     while list_processes(folder) and time.monotonic() < deadline:
@@ -192,6 +200,10 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> Tally:
     return tally
 
 
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Prints the tally; the exit code says whether anything was lost."""
     parser = argparse.ArgumentParser()
@@ -200,7 +212,7 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally = kill_at_random(Path(folder), options.kills, options.seed)
+        tally = kill_at_random(Path(folder), options.kills, options.seed, _print_error)
     hits = ", ".join(f"{count} in {verb}" for verb, count in sorted(tally.hit.items()))
     rebuilt = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.rebuilt.items()))
     print(f"SIGKILLs: {tally.kills} ({hits})")
